@@ -1,0 +1,41 @@
+# Two commands do all the set-up on a fresh machine: `make demo` and `make test`.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: demo test lint types docs bench clean
+
+demo: .venv/demo.stamp          ## the whole system, offline, with the embedded simulated model
+	PATH="$(CURDIR)/$(BIN):$$PATH" sh scripts/demo.sh
+
+test: .venv/test.stamp          ## the whole test suite
+	$(BIN)/python -m pytest --numprocesses 2
+
+lint: .venv/test.stamp
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: .venv/test.stamp
+	$(BIN)/ty check --python .venv src
+
+docs: .venv/test.stamp          ## rewrite the generated pages
+	$(BIN)/python scripts/reference.py
+
+bench: .venv/test.stamp         ## every benchmark, each with its bar
+	$(BIN)/python benchmarks/calls.py --check
+	$(BIN)/python benchmarks/chain.py --check
+	$(BIN)/python benchmarks/dedup.py --check
+	$(BIN)/python benchmarks/core.py --check
+
+.venv/demo.stamp: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(PIP) --editable ".[generate]"
+	touch $@
+
+.venv/test.stamp: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(PIP) --editable ".[dev]"
+	touch $@
+
+clean:
+	rm -rf .venv demo

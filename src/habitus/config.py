@@ -1,0 +1,285 @@
+"""`config.yaml`: what a study may set, checked on loading, every complaint with its line and the nearest right name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
+
+from habitus.errors import UserError, nearest
+from habitus.records import Role
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pydantic_core import ErrorDetails
+
+ROLES: tuple[Role, ...] = get_args(Role)
+
+
+class Section(BaseModel):
+    """A part of the config: unknown keys are mistakes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Subject(Section):
+    """Whom the documents are about."""
+
+    name: str = Field("the assistant", min_length=1, description="the model's name, as the documents use it")
+    developer: str = Field("its developer", min_length=1, description="who makes it")
+
+
+class Price(Section):
+    """What a model costs, in USD per million tokens, where the price list does not know it."""
+
+    input: float = Field(ge=0, description="USD per million input tokens")
+    output: float = Field(ge=0, description="USD per million output tokens")
+    cached: float | None = Field(None, ge=0, description="USD per million cached input tokens; as `input` if not given")
+
+
+class ModelChoice(Section):
+    """A model and how it is asked; `model: NAME` may be shortened to `NAME`."""
+
+    model: str | None = Field(None, description="`provider/name`; in `steps` it may be left out to change params alone")
+    params: dict[str, Any] = Field(
+        default_factory=dict, description="sent with every call: temperature, max_tokens, top_p, …"
+    )
+    price: Price | None = Field(None, description="overrides the price list")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: Any) -> Any:
+        return {"model": value} if isinstance(value, str) else value
+
+    @field_validator("model")
+    @classmethod
+    def _has_provider(cls, value: str | None) -> str | None:
+        if value is not None and "/" not in value:
+            raise ValueError(f"'{value}' names no provider; write provider/name, such as openai/{value}")
+        return value
+
+
+class Models(Section):
+    """Which model does what; a role that is not named takes `default`."""
+
+    default: ModelChoice = Field(ModelChoice(model="simulated/world"), description="every role without one of its own")
+    author: ModelChoice | None = Field(None, description="plans, scenarios, first messages and drafts")
+    critic: ModelChoice | None = Field(None, description="criticises and rewrites the first message")
+    refiner: ModelChoice | None = Field(None, description="rewrites each answer from scratch: give it your best model")
+    judge: ModelChoice | None = Field(None, description="the autorater")
+    client: ModelChoice | None = Field(None, description="writes the later messages of multi-turn chats")
+    target: ModelChoice | None = Field(
+        None, description="gives the default answers: the model to be trained, or its like"
+    )
+
+
+class Provider(Section):
+    """An OpenAI-compatible endpoint of your own."""
+
+    base_url: str = Field(pattern=r"^https?://", description="up to and including /v1")
+    key: str | None = Field(None, description="the environment variable that holds the key; none for open servers")
+    response_format: Literal["json_schema", "json_object", "none"] = Field(
+        "json_schema", description="how the endpoint is told the shape of an answer; the prompt tells it in any case"
+    )
+    headers: dict[str, str] = Field(default_factory=dict, description="sent with every request")
+
+
+class Thresholds(Section):
+    """The lowest score of each criterion, 1 to 5, with which a chat is kept."""
+
+    realistic: int = Field(3, ge=1, le=5)
+    embodies: int = Field(4, ge=1, le=5)
+    natural: int = Field(3, ge=1, le=5)
+    discreet: int = Field(4, ge=1, le=5)
+    helpful: int = Field(3, ge=1, le=5)
+
+
+class Dedup(Section):
+    """Removal of near-duplicate first messages."""
+
+    embedder: str = Field(
+        "hashing", description="hashing (lexical), minilm, local/PATH, or provider/name of an endpoint"
+    )
+    threshold: float | None = Field(
+        None, gt=0, le=1, description="cosine from which the later one goes; measured default"
+    )
+
+
+class Axes(Section):
+    """Your own values for an axis of the plan, in place of the built-in ones."""
+
+    what: list[str] | None = Field(None, min_length=1, description="occasions on which a trait comes up")
+    how: list[str] | None = Field(None, min_length=1, description="by what in the answer it shows")
+    why: list[str] | None = Field(None, min_length=1, description="how its reason reaches the reader")
+    contrast: list[str] | None = Field(
+        None, min_length=1, description="why a trait does not apply, although it looks so"
+    )
+    form: list[str] | None = Field(None, min_length=1, description="kinds of request")
+    voice: list[str] | None = Field(None, min_length=1, description="how people write")
+    domain: list[str] | None = Field(
+        None, min_length=1, description="fields of life; under 20 of them no longer spread"
+    )
+    person: list[str] | None = Field(None, min_length=1, description="given names")
+    worn_names: list[str] | None = Field(None, description="names that are forbidden")
+
+
+class ChatSettings(Section):
+    """The chats recipe."""
+
+    count: int = Field(200, ge=1, description="chats to keep")
+    contrast: float = Field(0.2, ge=0, le=1, description="share of chats in which the trait rightly does not show")
+    turns: dict[int, float] = Field(
+        default_factory=lambda: {1: 0.8, 2: 0.15, 3: 0.05},
+        description="share of chats by number of user messages, 1 to 5",
+    )
+    most_planned: float = Field(3.0, ge=1, description="how many scenarios may be planned for each chat to keep")
+    chunk_tokens: int = Field(1500, ge=100, description="the most tokens of a trait that are shown at once")
+    context_tokens: int = Field(1200, ge=0, description="the most tokens of the document's trade-offs shown beside it")
+    dedup: Dedup = Field(default_factory=Dedup)
+    thresholds: Thresholds = Field(default_factory=Thresholds)
+    axes: Axes = Field(default_factory=Axes)
+
+    @field_validator("turns")
+    @classmethod
+    def _turns(cls, value: dict[int, float]) -> dict[int, float]:
+        if not value or not all(1 <= turns <= 5 for turns in value):  # noqa: PLR2004
+            raise ValueError("turns are from 1 to 5, each with its share, such as {1: 0.8, 2: 0.2}")
+        if min(value.values()) < 0 or sum(value.values()) <= 0:
+            raise ValueError("shares can't be negative, and one must be above 0")
+        return value
+
+
+class Config(Section):
+    """A study's settings."""
+
+    version: Literal[1] = Field(1, description="the format of this file")
+    traits: str = Field("traits.md", description="the traits document, relative to the study")
+    seed: int = Field(7, ge=0, description="settles every random choice of the plan")
+    subject: Subject = Field(default_factory=Subject)
+    models: Models = Field(default_factory=Models)
+    steps: dict[str, ModelChoice] = Field(
+        default_factory=dict, description="a model or params for one step, by prompt name"
+    )
+    providers: dict[str, Provider] = Field(default_factory=dict, description="endpoints of your own, by name")
+    concurrency: int = Field(64, ge=1, le=8192, description="the most calls in flight at one model")
+    try_timeout: float = Field(180, gt=0, description="seconds that one try of a call may take")
+    total_timeout: float = Field(900, gt=0, description="seconds after which a call that only fails is given up")
+    budget: float | None = Field(None, gt=0, description="USD at which the study stops spending")
+    chats: ChatSettings = Field(default_factory=ChatSettings)
+
+    _lines: dict[tuple[str | int, ...], int] = PrivateAttr(default_factory=dict)
+    _file: str = PrivateAttr(default="config.yaml")
+
+    def choice(self, role: Role, step: str) -> ModelChoice:
+        """Return the model and params that a step is asked with: the step's own, else its role's, else the default."""
+        named: ModelChoice = getattr(self.models, role) or self.models.default
+        own = self.steps.get(step)
+        if own is None:
+            return named
+        if own.model is not None:
+            return own
+        return named.model_copy(update={"params": named.params | own.params, "price": own.price or named.price})
+
+    def place(self, role: Role, step: str) -> str:
+        """Return where that choice was made: `config.yaml:9`, or that it is a default."""
+        own = self.steps.get(step)
+        loc = (
+            ("steps", step)
+            if own and own.model
+            else ("models", role)
+            if getattr(self.models, role)
+            else ("models", "default")
+        )
+        line = self._lines.get(loc)
+        return f"{self._file}:{line}" if line else "built-in default"
+
+
+def load_config(path: Path) -> Config:
+    """Return the config in a file.
+
+    Raises:
+        UserError: the file is missing, is no YAML, or says something that does not hold; with every complaint's line.
+
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        values = yaml.safe_load(text) if root is not None else {}
+    except FileNotFoundError as error:
+        todo = "Make a study with `habitus init NAME`, or name the folder of one."
+        raise UserError("no such file.", where=str(path), todo=todo) from error
+    except UnicodeDecodeError as error:
+        raise UserError("this file is not UTF-8.", where=str(path), todo="Save it as UTF-8.") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f"{path}:{mark.line + 1}" if mark else str(path)
+        problem = getattr(error, "problem", None) or str(error) or "nested too deeply"
+        raise UserError(f"this is not valid YAML: {problem}.", where=place) from error
+    if not isinstance(values, dict):
+        raise UserError("a config is a list of `key: value` lines.", where=f"{path}:1")
+    lines: dict[tuple[str | int, ...], int] = {}
+    _note_lines(root, (), lines, path)
+    try:
+        config = Config.model_validate(values)
+    except ValidationError as error:
+        complaints = [_complaint(detail, lines, path) for detail in error.errors()]
+        raise UserError("\n".join(complaints)) from error
+    config._lines.update(lines)  # noqa: SLF001
+    config._file = path.name  # noqa: SLF001
+    return config
+
+
+def _note_lines(
+    node: yaml.Node | None, loc: tuple[str | int, ...], lines: dict[tuple[str | int, ...], int], path: Path
+) -> None:
+    """Note on which line every key stands, and refuse a key that stands twice."""
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            here = (*loc, str(key.value))
+            line = key.start_mark.line + 1
+            if here in lines:
+                raise UserError(
+                    f"'{key.value}' stands twice, first on line {lines[here]}.",
+                    where=f"{path}:{line}",
+                    todo="Keep one.",
+                )
+            lines[here] = line
+            _note_lines(value, here, lines, path)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            lines[*loc, index] = value.start_mark.line + 1
+            _note_lines(value, (*loc, index), lines, path)
+
+
+def _complaint(detail: ErrorDetails, lines: dict[tuple[str | int, ...], int], path: Path) -> str:
+    """Return one line about one mistake: place, key, what is wrong, what was meant."""
+    loc = tuple(part for part in detail["loc"] if not (isinstance(part, str) and part == "[key]"))
+    known = [loc[:end] for end in range(len(loc), 0, -1)]
+    line = next((lines[tuple(str(part) if isinstance(part, int) and part not in lines else part for part in found)]
+                 for found in known if found in lines), 1)  # fmt: skip
+    key = ".".join(str(part) for part in loc)
+    if detail["type"] == "extra_forbidden":
+        choices = _choices(loc[:-1])
+        hint = nearest(str(loc[-1]), choices) or f" There are: {', '.join(choices)}."
+        return f"{path}:{line}: unknown key '{key}'.{hint}"
+    message = detail["msg"].removeprefix("Value error, ")
+    return f"{path}:{line}: {key}: {message[:1].lower()}{message[1:]} (found {detail['input']!r})."
+
+
+def _choices(loc: tuple[str | int, ...]) -> list[str]:
+    """Return the keys that the section at `loc` may have."""
+    section: Any = Config
+    for part in loc:
+        field = section.model_fields.get(str(part)) if isinstance(section, type) else None
+        if field is None:
+            # Inside a mapping of sections (steps, providers) the key is free and its value is the section.
+            continue
+        kinds = [kind for kind in (field.annotation, *get_args(field.annotation)) if _is_section(kind)]
+        section = kinds[0] if kinds else section
+    return list(section.model_fields)
+
+
+def _is_section(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)

@@ -1,0 +1,212 @@
+"""The chats recipe: from a seat in the plan to a conversation worth training on.
+
+Two straight-line functions with one barrier between them. `write_prompt` makes the person's first message;
+near-duplicate messages are then removed, before the expensive part; `write_chat` makes the answers and has all rated.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from habitus.generate.checks import unsupported, verdicts
+from habitus.records import Chat, Drop, Record, Role, Scenario, Verdict
+
+if TYPE_CHECKING:
+    from habitus.ask import Ask
+    from habitus.generate.checks import Checks
+    from habitus.generate.plan import Seats
+    from habitus.models import Message
+
+STEPS: dict[str, Role] = {
+    "chats/plan": "author",
+    "chats/scenario": "author",
+    "chats/prompt": "author",
+    "chats/default": "target",
+    "chats/critique": "critic",
+    "chats/draft": "author",
+    "chats/refine": "refiner",
+    "chats/follow_up": "client",
+    "chats/rate": "judge",
+}
+"""The steps in order, each with the role that takes it."""
+
+
+class Answer(BaseModel):
+    """What a model answers in one step; the name of the class is the name of the schema."""
+
+    model_config = ConfigDict(extra="ignore", str_strip_whitespace=True)
+
+
+class Plan(Answer):
+    """What is at stake in one conversation, how it shows, and why it is right."""
+
+    what: str = Field(min_length=1, description="the one aspect of the trait at stake in this moment")
+    how: str = Field(min_length=1, description="what exactly the assistant does in its answer")
+    why: str = Field(min_length=1, description="why that is right in this case, and how a reader comes to see it")
+    default: str = Field(min_length=1, description="what a generic assistant would most likely do instead")
+
+
+class Plans(Answer):
+    """One plan for each seat, in the order of the seats."""
+
+    plans: list[Plan] = Field(min_length=1, description="one plan for each seat, in the order of the seats")
+
+
+class Sketch(Answer):
+    """The person behind the message."""
+
+    person: str = Field(min_length=1, description="what they do all day and what they know")
+    situation: str = Field(min_length=1, description="what happened, with at least three concrete details")
+    request: str = Field(min_length=1, description="what they will ask for, as they understand it")
+    unsaid: str = Field(min_length=1, description="what they don't say, and matters")
+    pull: str = Field(min_length=1, description="what tempts an assistant into the generic answer")
+
+
+class UserPrompt(Answer):
+    """The person's first message."""
+
+    prompt: str = Field(min_length=1, description="the message, exactly as typed")
+
+
+class Critique(Answer):
+    """What an editor says of the message, having seen the default answer."""
+
+    realism: str = Field(description="what no real person would have written, quoted")
+    gap: str = Field(description="what the default answer misses, or why the message makes it too easy")
+    verdict: Literal["keep", "rewrite", "abandon"]
+    prompt: str = Field(description="with `rewrite`, the whole new message; otherwise empty")
+
+
+class Refined(Answer):
+    """The reply, written again from scratch in a fresh conversation."""
+
+    on_trait: str = Field(description="note on the draft: trait acted on, talked about, or missed")
+    on_naturalness: str = Field(description="note on the draft: where it sounds like a machine or a leaflet")
+    answer: str = Field(min_length=1, description="the new reply, whole")
+
+
+class FollowUp(Answer):
+    """The person's next message."""
+
+    message: str = Field(min_length=1, description="the next message, exactly as typed")
+
+
+class Score(Answer):
+    """A judgement on one criterion, with the words it rests on."""
+
+    reason: str = Field(description="one sentence")
+    quote: str = Field(description="5 to 30 words copied letter for letter; empty if the score rests on an absence")
+    score: int = Field(ge=1, le=5)
+
+
+class Rating(Answer):
+    """The autorater's scores."""
+
+    realistic: Score
+    embodies: Score
+    natural: Score
+    discreet: Score
+    helpful: Score
+
+    def rows(self) -> list[tuple[str, int, str, str]]:
+        """Return (criterion, score, reason, quote) of each."""
+        return [(name, found.score, found.reason, found.quote) for name, found in self]
+
+
+class Prompt(Record):
+    """A first message with all that led to it: the row between the recipe's two halves."""
+
+    id: str
+    index: int
+    trait: str
+    scenario: Scenario
+    plan: dict[str, str]
+    sketch: dict[str, str]
+    prompt: str
+    default: str
+
+
+async def write_prompt(scenario: Scenario, ask: Ask, *, seats: Seats, checks: Checks) -> Prompt | Drop:
+    """Return the first message for one seat, rewritten where the editor asked for it."""
+    block = seats.block(scenario)
+    passage = seats.passage(scenario)
+
+    plans = await ask.author("chats/plan", Plans, check=lambda found: one_each(found, block), **passage, seats=block)
+    plan = plans.plans[scenario.index - block[0].index]
+    sketch = await ask.author(
+        "chats/scenario", Sketch, check=lambda found: checks.names(found.person, found.situation),
+        plan=plan, scenario=scenario, worn_names=seats.worn_names,
+    )  # fmt: skip
+    first = (await ask.author("chats/prompt", UserPrompt, sketch=sketch, scenario=scenario)).prompt
+    default = await ask.target("chats/default", whole=False, prompt=first)
+
+    critique = await ask.critic(
+        "chats/critique", Critique, **passage, plan=plan, scenario=scenario, prompt=first, default=default
+    )
+    if critique.verdict == "abandon":
+        return ask.drop("chats/critique", f"abandoned: {critique.gap or critique.realism}", first)
+    message = critique.prompt if critique.verdict == "rewrite" and critique.prompt else first
+    if problem := checks.prompt(message):
+        return ask.drop("chats/critique", problem, message)
+
+    return Prompt(
+        id=scenario.id, index=scenario.index, trait=scenario.trait, scenario=scenario,
+        plan=plan.model_dump(), sketch=sketch.model_dump(), prompt=message, default=default,
+    )  # fmt: skip
+
+
+async def write_chat(
+    prompt: Prompt, ask: Ask, *, seats: Seats, checks: Checks, thresholds: dict[str, int]
+) -> Chat | Drop:
+    """Return the whole conversation: every answer drafted, then refined from scratch, and all of it rated."""
+    scenario = prompt.scenario
+    passage = seats.passage(scenario)
+    conversation: list[Message] = [{"role": "user", "content": prompt.prompt}]
+
+    for turn in range(1, scenario.turns + 1):
+        draft = await ask.author("chats/draft", history=conversation, **passage, plan=prompt.plan, scenario=scenario)
+        refined = await ask.refiner(
+            "chats/refine", Refined,
+            **passage, plan=prompt.plan, scenario=scenario, conversation=conversation, draft=draft,
+        )  # fmt: skip
+        if problem := checks.answer(refined.answer):
+            return ask.drop("chats/refine", problem, refined.answer)
+        conversation = [*conversation, {"role": "assistant", "content": refined.answer}]
+        if turn < scenario.turns:
+            reply = await ask.client(
+                "chats/follow_up", FollowUp,
+                sketch=prompt.sketch, scenario=scenario, conversation=conversation, last=turn + 1 == scenario.turns,
+            )  # fmt: skip
+            conversation = [*conversation, {"role": "user", "content": reply.message}]
+
+    rating = await ask.judge(
+        "chats/rate", Rating, check=lambda found: unsupported(verdicts(found.rows(), conversation)),
+        **passage, plan=prompt.plan, scenario=scenario, conversation=conversation,
+    )  # fmt: skip
+    ratings = verdicts(rating.rows(), conversation)
+    if problem := too_low(ratings, thresholds):
+        return ask.drop("chats/rate", problem, conversation[-1]["content"], ratings=ratings)
+
+    meta = (
+        scenario.model_dump(exclude={"id", "trait"}) | {"plan": prompt.plan, "ratings": ratings} | ask.provenance(STEPS)
+    )
+    return Chat(id=prompt.id, trait=prompt.trait, messages=tuple(conversation), meta=meta)
+
+
+def one_each(found: Plans, block: list[Scenario]) -> str | None:
+    """Ask again where a seat got no plan."""
+    if len(found.plans) >= len(block):
+        return None
+    return f"there are {len(block)} seats and only {len(found.plans)} plans; give one for each seat, in order"
+
+
+def too_low(ratings: dict[str, Verdict], thresholds: dict[str, int]) -> str | None:
+    """Say which scores are below their threshold."""
+    low = [
+        f"{name} {verdict.score} < {thresholds[name]} ({verdict.reason})"
+        for name, verdict in ratings.items()
+        if verdict.score < thresholds[name]
+    ]
+    return "; ".join(low) or None

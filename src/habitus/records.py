@@ -1,0 +1,83 @@
+"""The rows that the stages hand to each other: frozen, typed, and nothing else."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from typing_extensions import TypedDict
+
+
+class Record(BaseModel):
+    """A row that is never changed after it is made."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Message(TypedDict):
+    """One turn of a conversation."""
+
+    role: str
+    content: str
+
+
+class Trait(Record):
+    """One disposition that the traits document asks for."""
+
+    id: str = Field(description="a slug that survives re-ordering and edits elsewhere")
+    name: str = Field(description="the heading, or the first words of the bullet")
+    text: str = Field(description="the passage that describes it, as written")
+    reasons: tuple[str, ...] = Field(default=(), description="the sentences that say why")
+    section: tuple[str, ...] = Field(default=(), description="the headings above it, outermost first")
+    line: int = Field(description="the line of the document where it begins, from 1")
+    chunks: tuple[str, ...] = Field(description="`text` in pieces that fit the chunk budget, never cut in a sentence")
+
+
+class Scenario(Record):
+    """The seat of one record in the plan: everything that is settled before a model is asked."""
+
+    id: str
+    index: int = Field(description="the position in the plan, from 0")
+    trait: str
+    chunk: int = Field(description="which of the trait's chunks, from 0")
+    domain: str
+    form: str = Field(description="the kind of request, such as 'a decision between two options'")
+    what: str = Field(description="the occasion on which the trait comes up")
+    how: str = Field(description="by what in the answer the trait shows")
+    why: str = Field(description="how the reason for the trait reaches the reader")
+    voice: str = Field(description="how the person writes")
+    person: str = Field(description="a given name to build the person around")
+    turns: int = Field(default=1, description="how many times the person writes")
+    contrast: bool = Field(default=False, description="the trait looks tempting here but does not apply, or must yield")
+
+
+class Verdict(Record):
+    """What a judge found on one criterion."""
+
+    score: int = Field(ge=1, le=5)
+    reason: str
+    quote: str = ""
+    supported: bool = Field(description="the quote occurs in the text that was judged, or none was needed")
+
+
+class Chat(Record):
+    """One kept conversation, in the shape that trainers read."""
+
+    id: str
+    trait: str
+    messages: tuple[Message, ...]
+    meta: dict[str, Any] = Field(default_factory=dict)
+
+
+class Drop(Record):
+    """One record that was not kept, and why."""
+
+    id: str
+    trait: str
+    step: str
+    reason: str
+    raw: str = Field(default="", description="the text that caused it, whole")
+    meta: dict[str, Any] = Field(default_factory=dict)
+
+
+Role = Literal["author", "critic", "refiner", "judge", "client", "target"]

@@ -1,0 +1,355 @@
+"""Everything that is printed: plan, progress, one record, the tables at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import os
+import sys
+import time
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.markup import escape
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from habitus.models.costs import dollars
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Iterable, Sequence
+
+    from habitus.errors import UserError
+    from habitus.generate.corpus import Progress
+    from habitus.generate.estimate import StepEstimate
+    from habitus.generate.plan import Spread
+    from habitus.models.ledger import StepTotal
+    from habitus.tally import Tally
+    from habitus.traits.document import TraitsDocument
+    from habitus.traits.lint import Finding
+
+NO_TERMINAL = 120
+"""Columns where the output goes into a file or a pipe."""
+
+
+def _console(*, stderr: bool) -> Console:
+    stream = sys.stderr if stderr else sys.stdout
+    wide = NO_TERMINAL if not stream.isatty() and "COLUMNS" not in os.environ else None
+    return Console(stderr=stderr, highlight=False, width=wide)
+
+
+out = _console(stderr=False)
+err = _console(stderr=True)
+QUIET_LINE_EVERY = 10.0
+"""Seconds between progress lines where there is no terminal to draw on."""
+
+
+def be_quiet() -> None:
+    """Print results and errors only."""
+    err.quiet = True
+
+
+def say(text: str = "") -> None:
+    """Print a plain line of result."""
+    out.print(text, markup=False, soft_wrap=True)
+
+
+def note(text: str) -> None:
+    """Print a line about what is going on, which --quiet leaves out."""
+    err.print(text, markup=False, style="dim", soft_wrap=True)
+
+
+def warn(text: str) -> None:
+    """Print what the user ought to know although nothing stops."""
+    err.print(Text("warning: ", style="yellow").append(text, style="default"), soft_wrap=True)
+
+
+def complain(error: UserError) -> None:
+    """Print a user's mistake: what, where, what to do."""
+    quiet, err.quiet = err.quiet, False
+    message = Text("error: ", style="bold red").append(error.what, style="default")
+    err.print(message, soft_wrap=True)
+    if error.where:
+        err.print(Text(f"   at: {error.where}", style="default"), soft_wrap=True)
+    if error.todo:
+        err.print(Text(f"   do: {error.todo}", style="default"), soft_wrap=True)
+    err.quiet = quiet
+
+
+def next_command(*commands: str) -> None:
+    """Print how to go on."""
+    out.print()
+    for number, command in enumerate(commands):
+        out.print(
+            Text("next: " if number == 0 else "      ", style="dim").append(command, style="bold"), soft_wrap=True
+        )
+
+
+def heading(text: str) -> None:
+    """Print a heading with air above it."""
+    out.print()
+    out.print(Text(text, style="bold"))
+
+
+def simulated_banner() -> None:
+    """Say that nothing here comes from a language model."""
+    out.print(
+        Text("simulated", style="bold magenta").append(
+            ": the embedded model answers; its texts show how the system works, not how a language model writes.",
+            style="default",
+        )
+    )
+
+
+def table(
+    columns: Sequence[tuple[str, str]], rows: Iterable[Sequence[str]], *, total: Sequence[str] | None = None
+) -> None:
+    """Print a table without lines; a column is (name, 'left' | 'right')."""
+    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for name, justify in columns:
+        grid.add_column(name, justify="right" if justify == "right" else "left", overflow="ellipsis", no_wrap=True)
+    for row in rows:
+        grid.add_row(*map(escape, row))
+    if total is not None:
+        grid.add_row(*map(escape, total), style="bold")
+    out.print(Padding(grid, (0, 0, 0, 2), expand=False))
+
+
+def document(found: TraitsDocument, findings: Sequence[Finding], budget: int) -> None:
+    """Print what was read from the traits document and what lint says of it."""
+    chunks = [chunk for trait in found.traits for chunk in trait.chunks]
+    longest = max(len(chunk) for chunk in chunks) // 4
+    heading(f"{found.path.name}: {found.title}" if found.title else found.path.name)
+    say(
+        f"  {len(found.traits)} traits in {len(chunks)} chunks (longest {longest:,} tokens, budget {budget:,}); "
+        f"{len(found.context) // 4:,} tokens of trade-offs and exceptions"
+    )
+    shown = found.traits if len(found.traits) <= 12 else found.traits[:8]  # noqa: PLR2004
+    table(
+        [("line", "right"), ("trait", "left"), ("reasons", "right"), ("id", "left")],
+        [[str(trait.line), trait.name[:60], str(len(trait.reasons)), trait.id] for trait in shown],
+    )
+    if len(shown) < len(found.traits):
+        say(f"  … and {len(found.traits) - len(shown)} more")
+    if not findings:
+        say("  lint: nothing to say")
+    for finding in findings[:20]:
+        warn(f"{found.path.name}:{finding.line}: {finding.message} ({finding.rule})")
+    if len(findings) > 20:  # noqa: PLR2004
+        warn(f"… and {len(findings) - 20} more like these")
+
+
+def plan(rows: Sequence[StepEstimate], count: int) -> None:
+    """Print who takes which step, and what a dataset will take."""
+    heading("who does what")
+    table(
+        [("step", "left"), ("role", "left"), ("model", "left"), ("set at", "left"), ("prompt", "left")],
+        [[row.step, row.role, row.model, row.place, row.prompt] for row in rows],
+    )
+    heading(f"what {count:,} chats take")
+    known = [row.dollars for row in rows if row.dollars is not None]
+    unknown = len(rows) - len(known)
+    total = dollars(sum(known)) if known else "unknown"
+    used = [(row.calls, row.input_tokens, row.output_tokens) for row in rows]
+    table(
+        [("step", "left"), ("calls", "right"), ("tokens in", "right"), ("tokens out", "right"), ("cost", "right")],
+        [
+            [row.step, f"{row.calls:,}", f"{row.input_tokens:,}", f"{row.output_tokens:,}", dollars(row.dollars)]
+            for row in rows
+        ],
+        total=[
+            "total",
+            *(f"{sum(column):,}" for column in zip(*used, strict=True)),
+            f"{total} + unknown" if known and unknown else total,
+        ],
+    )
+    if unknown:
+        warn(f"the price of {unknown} step{'s' if unknown > 1 else ''} is unknown; give `price:` beside the model")
+    if any(row.measured for row in rows):
+        say("  tokens of some steps are means of this study's own calls")
+
+
+def bill(totals: Sequence[StepTotal]) -> None:
+    """Print what the ledger holds, by step and model."""
+
+    def price(one: StepTotal) -> str:
+        if one.unpriced == one.calls:
+            return "unknown"
+        return dollars(one.dollars) + (f" + {one.unpriced:,} calls of unknown price" if one.unpriced else "")
+
+    table(
+        [("step", "left"), ("model", "left"), ("calls", "right"), ("tokens in", "right"), ("tokens out", "right"),
+         ("cost", "right")],
+        [[one.step, one.model, f"{one.calls:,}", f"{one.input_tokens:,}", f"{one.output_tokens:,}", price(one)]
+         for one in totals],
+    )  # fmt: skip
+
+
+def funnel(steps: dict[str, int]) -> None:
+    """Print how many records were planned, lost at each step, and kept, with a bar for what is left."""
+    planned = max(steps.get("planned", 0), 1)
+    left = steps.get("planned", 0)
+    rows = []
+    for name, number in steps.items():
+        left = number if name in {"planned", "kept"} else left - number
+        shown = f"{number:,}" if name in {"planned", "kept"} else f"-{number:,}"
+        rows.append([name, shown, "█" * round(30 * left / planned)])
+    table([("", "left"), ("records", "right"), ("", "left")], rows)
+
+
+def spread(found: Sequence[Spread]) -> None:
+    """Print how far the prompts spread, and warn where they collapsed."""
+    told = "; ".join(f"commonest {one.what} '{one.value}' {one.share:.1%}" for one in found)
+    say(f"  spread of the prompts: {told}")
+    for one in found:
+        if one.collapsed:
+            warn(
+                f"{one.share:.1%} of the prompts share the {one.what} '{one.value}' (above {one.most:.0%} is collapse)"
+            )
+
+
+@asynccontextmanager
+async def progress(state: Progress, tally: Tally) -> AsyncGenerator[None]:
+    """Show a run while it goes on: a live table on a terminal, a line now and then elsewhere."""
+    began = time.monotonic()
+    start = state.kept
+    if err.quiet:
+        yield
+        return
+    if err.is_terminal:
+        with Live(
+            console=err, get_renderable=lambda: _live(state, tally, began, start), refresh_per_second=4, transient=True
+        ):
+            yield
+        note(_headline(state, tally, began, start))
+        return
+
+    async def lines() -> None:
+        while True:
+            await asyncio.sleep(QUIET_LINE_EVERY)
+            note(_headline(state, tally, began, start))
+
+    task = asyncio.create_task(lines())
+    try:
+        yield
+    finally:
+        task.cancel()
+        note(_headline(state, tally, began, start))
+
+
+def _headline(state: Progress, tally: Tally, began: float, start: int) -> str:
+    """One line: where the run stands, how fast, how long, how much."""
+    elapsed = time.monotonic() - began
+    made = state.kept - start
+    rate = made / elapsed if elapsed else 0.0
+    answered = sum(step.answered for step in tally.steps.values())
+    replayed = sum(step.replayed for step in tally.steps.values())
+    parts = [f"{state.phase}: {state.kept:,} of {state.want:,} kept", f"{state.planned:,} planned"]
+    if state.duplicates:
+        parts.append(f"{state.duplicates:,} near-duplicates")
+    parts.append(f"{answered:,} calls" + (f" and {replayed:,} from the ledger" if replayed else ""))
+    if answered and elapsed >= 1:
+        parts.append(f"{answered / elapsed:,.0f} calls/s")
+    parts.append(clock(elapsed))
+    if rate and state.kept < state.want:
+        parts.append(f"about {clock((state.want - state.kept) / rate)} to go")
+    unpriced = sum(step.unpriced for step in tally.steps.values())
+    if tally.dollars or unpriced:
+        spent = dollars(tally.dollars) if tally.dollars else "unknown cost"
+        projected = (
+            f", about {dollars(tally.dollars / made * (state.want - start))} in the end"
+            if made and tally.dollars
+            else ""
+        )
+        parts.append(
+            spent + projected + (f" ({unpriced:,} calls of unknown price)" if unpriced and tally.dollars else "")
+        )
+    return " · ".join(parts)
+
+
+def _live(state: Progress, tally: Tally, began: float, start: int) -> Group:
+    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for name in ("step", "in flight", "answered", "from ledger", "repaired", "dropped", "tokens out", "cost"):
+        grid.add_column(name, justify="left" if name == "step" else "right")
+    for name, step in tally.steps.items():
+        price = "unknown" if step.unpriced and not step.dollars else dollars(step.dollars)
+        cells = (step.in_flight, step.answered, step.replayed, step.repaired, step.dropped, step.output_tokens)
+        grid.add_row(name, *(f"{cell:,}" if cell else "·" for cell in cells), price)
+    return Group(Text(_headline(state, tally, began, start), style="bold"), Padding(grid, (0, 0, 0, 2)))
+
+
+def clock(seconds: float) -> str:
+    """Return a duration as 0:07, 12:30 or 3:05:00."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def record(
+    steps: Sequence[dict[str, Any]], kept: dict[str, Any] | None, dropped: dict[str, Any] | None, name: str
+) -> None:
+    """Print one record whole: every step's text, the draft against its refinement, and how it ended."""
+    out.rule(Text(name, style="bold"), align="left", style="dim")
+    draft = ""
+    for step in steps:
+        head = Text(step["step"], style="bold").append(
+            f"  {step['role']}: {step['model']}  prompt {step['prompt']}", style="dim"
+        )
+        out.print(head)
+        if step["repaired"]:
+            out.print(Text(f"  asked again, because {step['repaired']}", style="yellow"))
+        answer = step["answer"]
+        if isinstance(answer, str):
+            draft = answer if step["step"].endswith("/draft") else draft
+            _indented(answer)
+        elif step["step"].endswith("/plan"):
+            _plan(answer, name)
+        else:
+            for key, value in answer.items():
+                _field(key, value)
+            if step["step"].endswith("/refine"):
+                kept_words = _overlap(draft, answer["answer"])
+                out.print(Text(f"    {kept_words:.0%} of the words stand in the draft in the same order", style="dim"))
+        out.print()
+    if kept is not None:
+        out.print(Text(f"kept  {kept['trait']}", style="bold green"))
+    elif dropped is not None:
+        out.print(Text(f"dropped at {dropped['step']}  ", style="bold red").append(dropped["reason"], style="default"))
+    else:
+        out.print(Text("not finished", style="bold yellow"))
+
+
+def _plan(answer: dict[str, Any], name: str) -> None:
+    """Print the one plan of the block that is this record's."""
+    plans = answer["plans"]
+    own = plans[int(name.rpartition("-")[2]) % len(plans)]
+    for key, value in own.items():
+        _field(key, value)
+
+
+def _field(key: str, value: Any) -> None:
+    if isinstance(value, dict) and "score" in value:
+        quote = f"  “{value['quote']}”" if value["quote"] else ""
+        line = Text(f"    {key:<10} ", style="dim").append(f"{value['score']}  ", style="bold")
+        out.print(line.append(value["reason"], style="default").append(quote, style="italic"), soft_wrap=False)
+        return
+    text = str(value)
+    if "\n" in text or len(text) > 90:  # noqa: PLR2004
+        out.print(Text(f"    {key}", style="dim"))
+        _indented(text, 6)
+    elif text:
+        out.print(Text(f"    {key:<10} ", style="dim").append(text, style="default"))
+
+
+def _indented(text: str, by: int = 4) -> None:
+    out.print(Padding(Text(text), (0, 2, 0, by)))
+
+
+def _overlap(draft: str, refined: str) -> float:
+    """Return the share of the refined words that the draft has in the same order."""
+    matcher = difflib.SequenceMatcher(None, draft.split(), refined.split(), autojunk=False)
+    same = sum(block.size for block in matcher.get_matching_blocks())
+    return same / max(len(refined.split()), 1)

@@ -1,0 +1,267 @@
+"""The study folder: where everything of one study lies, and how rows get in and out of its files."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import orjson
+from filelock import FileLock, Timeout
+from pydantic import BaseModel
+
+from habitus import __version__
+from habitus.config import Config, load_config
+from habitus.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, Iterator
+
+MANIFEST_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The files of one generated dataset."""
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """Its name in commands, such as `chats`."""
+        return self.folder.name
+
+    @property
+    def kept(self) -> Path:
+        """What trainers read."""
+        return self.folder / "kept.jsonl"
+
+    @property
+    def dropped(self) -> Path:
+        """What was not kept, and why."""
+        return self.folder / "dropped.jsonl"
+
+    @property
+    def traces(self) -> Path:
+        """The text of every step of every record."""
+        return self.folder / "traces.jsonl"
+
+    @property
+    def prompts(self) -> Path:
+        """The first messages, from which the answers are made."""
+        return self.folder / "prompts.jsonl"
+
+    @property
+    def vectors(self) -> Path:
+        """The embeddings of the first messages, so that a threshold can move for nothing."""
+        return self.folder / "prompts.npz"
+
+    def set_aside(self) -> Path | None:
+        """Move what is here into a numbered folder beside it, and return that; None if there is nothing."""
+        files = [path for path in self.folder.glob("*.*") if path.is_file()]
+        if not files:
+            return None
+        number = 1 + sum(1 for path in self.folder.glob("old-*") if path.is_dir())
+        aside = self.folder / f"old-{number}"
+        aside.mkdir()
+        for path in files:
+            path.rename(aside / path.name)
+        return aside
+
+
+class Study:
+    """An opened study.
+
+    Raises:
+        UserError: the folder is no study, or was made by a newer habitus.
+
+    """
+
+    def __init__(self, root: Path) -> None:
+        if not root.is_dir():
+            raise UserError("no such study.", where=str(root), todo=f"Make it with `habitus init {root}`.")
+        self.root = root
+        version = self.manifest.get("version", MANIFEST_VERSION)
+        if version != MANIFEST_VERSION:
+            raise UserError(
+                f"this study has format {version}, and habitus {__version__} reads format {MANIFEST_VERSION}.",
+                where=str(root / "manifest.json"),
+                todo=f"Use habitus {self.manifest.get('habitus', '(unknown)')}, which made it, or a newer one.",
+            )
+
+    @cached_property
+    def config(self) -> Config:
+        """The settings in config.yaml."""
+        return load_config(self.root / "config.yaml")
+
+    @property
+    def traits(self) -> Path:
+        """The traits document."""
+        return self.root / self.config.traits
+
+    @property
+    def prompts(self) -> Path:
+        """Where the user's own prompts lie, if there are any."""
+        return self.root / "prompts"
+
+    @property
+    def ledger(self) -> Path:
+        """Every call that was ever paid for."""
+        return self.root / "ledger.db"
+
+    def dataset(self, name: str) -> Dataset:
+        """Return the files of a generated dataset, whether or not they exist yet."""
+        return Dataset(self.root / name)
+
+    @contextmanager
+    def lock(self) -> Generator[None]:
+        """Hold the study for writing; the lock goes with the process, however that ends."""
+        lock = FileLock(self.root / ".lock", timeout=0)
+        try:
+            lock.acquire()
+        except Timeout as error:
+            raise UserError(
+                "another habitus command is working on this study.",
+                where=str(self.root),
+                todo="Wait for it, or stop it; `habitus status` may be used meanwhile.",
+            ) from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        """What is known of how the study's files were made."""
+        path = self.root / "manifest.json"
+        if not path.exists():
+            return {}
+        try:
+            found = orjson.loads(path.read_bytes())
+        except orjson.JSONDecodeError as error:
+            raise UserError(
+                f"the manifest is damaged: {error}.", where=str(path), todo="Restore it from a copy."
+            ) from error
+        return found if isinstance(found, dict) else {}
+
+    def write_manifest(self, dataset: str, entry: dict[str, Any]) -> None:
+        """Set what the manifest says of one dataset; the file is whole at any moment."""
+        about = {
+            "version": MANIFEST_VERSION,
+            "habitus": __version__,
+            "python": platform.python_version(),
+            "libraries": {name: metadata.version(name) for name in ("aiohttp", "jinja2", "pydantic")},
+            "written": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        datasets = self.manifest.get("datasets", {}) | {dataset: entry}
+        self.manifest.update(about | {"datasets": datasets})
+        path = self.root / "manifest.json"
+        fresh = path.with_suffix(".json.new")
+        with fresh.open("wb") as file:
+            file.write(orjson.dumps(self.manifest, option=orjson.OPT_INDENT_2))
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(path)
+
+
+def make_study(root: Path) -> list[Path]:
+    """Make the folder of a new study and return the files in it.
+
+    Raises:
+        UserError: there is something at that place already.
+
+    """
+    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        raise UserError("there is something here already.", where=str(root), todo="Name a new folder.")
+    package = Path(__file__).parent
+    sources = {"config.yaml": package / "starter.yaml", "traits.md": package / "traits" / "example.md"}
+    root.mkdir(parents=True, exist_ok=True)
+    for name, source in sources.items():
+        (root / name).write_text(source.read_text(encoding="utf-8"), encoding="utf-8")
+    return [root / name for name in sources]
+
+
+class Rows:
+    """A JSONL file open for appending; a line that a crash left unfinished is cut off first."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        _mend(path)
+        self._file: IO[bytes] = path.open("ab")
+
+    def append(self, rows: Iterable[BaseModel | dict[str, Any]]) -> None:
+        """Write rows and hand them to the operating system."""
+        self._file.write(b"".join(encode(row) for row in rows))
+        self._file.flush()
+
+    def close(self) -> None:
+        """Bring everything to the disk."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+
+
+def encode(row: BaseModel | dict[str, Any]) -> bytes:
+    """Return a row as one line of JSON; text that is not valid Unicode loses the offending half characters."""
+    value = row.model_dump(mode="python") if isinstance(row, BaseModel) else row
+    try:
+        return orjson.dumps(value, default=_plain, option=orjson.OPT_APPEND_NEWLINE)
+    except TypeError:
+        text = json.dumps(value, ensure_ascii=False, default=_plain)
+        return text.encode("utf-8", "replace") + b"\n"
+
+
+def read_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a JSONL file; an unfinished last line is passed over, nothing where there is no file.
+
+    Raises:
+        UserError: a line is not a JSON object.
+
+    """
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.endswith(b"\n"):
+                return
+            try:
+                row = orjson.loads(line)
+            except orjson.JSONDecodeError as error:
+                raise UserError(
+                    f"not JSON: {error}.", where=f"{path}:{number}", todo="Mend or delete the line."
+                ) from error
+            if not isinstance(row, dict):
+                raise UserError("a row is a JSON object.", where=f"{path}:{number}", todo="Mend or delete the line.")
+            yield row
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="python")
+    raise TypeError(f"{type(value).__name__} has no place in a row")
+
+
+def _mend(path: Path) -> None:
+    if not path.exists() or path.stat().st_size == 0:
+        return
+    with path.open("rb+") as file:
+        size = file.seek(0, os.SEEK_END)
+        end = size
+        while end > 0:
+            start = max(0, end - 65536)
+            file.seek(start)
+            newline = file.read(end - start).rfind(b"\n")
+            if newline >= 0:
+                end = start + newline + 1
+                break
+            end = start
+        if end < size:
+            file.truncate(end)

@@ -1,0 +1,41 @@
+"""What a run has come to so far, step by step; the terminal reads it while the run goes on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class StepTally:
+    """What one step has come to so far in this run."""
+
+    in_flight: int = 0
+    answered: int = 0
+    replayed: int = 0
+    repaired: int = 0
+    dropped: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    dollars: float = 0.0
+    unpriced: int = 0
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a run has come to so far."""
+
+    steps: dict[str, StepTally] = field(default_factory=dict)
+    opened: int = 0
+    kept: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    unsettled: Counter[str] = field(default_factory=Counter)
+
+    def step(self, name: str) -> StepTally:
+        """Return the tally of a step, new where it has none."""
+        return self.steps.setdefault(name, StepTally())
+
+    @property
+    def dollars(self) -> float:
+        """What this run's calls of known price cost, in USD."""
+        return sum(step.dollars for step in self.steps.values())

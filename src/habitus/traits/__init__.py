@@ -1,0 +1,1 @@
+"""Reading the traits document, and judging whether it is whole enough to write from."""
