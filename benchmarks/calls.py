@@ -97,7 +97,9 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=6_000)
     arguments = parser.parse_args()
     clients = {"aiohttp, bare (the floor)": bare, "habitus, durable": ours}
-    clients |= {name: run for name, run in {"openai": openai_sdk, "litellm": litellm}.items() if importlib.util.find_spec(name)}
+    clients |= {
+        name: run for name, run in {"openai": openai_sdk, "litellm": litellm}.items() if importlib.util.find_spec(name)
+    }
     missed = []
     print(f"{'':28}{'concurrency':>12}{'calls/s':>10}{'ms CPU a call':>15}{'of the floor':>14}")
     with running("0.2") as (url, _):

@@ -23,11 +23,10 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-from house import STEPS, Row, chain, engine
-from stand_in import running
-
 from habitus.models.ledger import read_totals
 from habitus.models.serve import Latency
+from house import STEPS, Row, chain, engine
+from stand_in import running
 
 LATENCY = "lognormal:0.2"
 BARS = {"wall": 1.05, "memory": 300.0, "again": 0.2}
@@ -98,7 +97,9 @@ def main() -> None:
     print(f"wall                 {whole['wall']:8.1f} s   {figures['wall']:.3f} × ideal, bar {BARS['wall']}")
     print(f"CPU a call           {whole['cpu'] / calls * 1000:8.2f} ms")
     print(f"peak memory          {figures['memory']:8.0f} MB  bar {BARS['memory']:.0f}")
-    print(f"killed after         {paid:8,} finished calls; {seen['answered'] - calls:,} answered again ({again:.2f}%, bar {BARS['again']}%)")
+    print(
+        f"killed after         {paid:8,} finished calls; {seen['answered'] - calls:,} answered again ({again:.2f}%, bar {BARS['again']}%)"
+    )
     missed = [f"{name} {figures[name]:.3f}, bar {bar}" for name, bar in BARS.items() if figures[name] > bar]
     if missed and arguments.check:
         sys.exit("missed: " + "; ".join(missed))

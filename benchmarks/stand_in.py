@@ -23,7 +23,9 @@ from habitus.models.serve import Faults, Latency, serve
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-PROSE = "The tide table for the harbour gives high water at six minutes past four, and the pilot wants to be under way. "
+PROSE = (
+    "The tide table for the harbour gives high water at six minutes past four, and the pilot wants to be under way. "
+)
 ANSWER = json.dumps({"note": "as asked", "answer": (PROSE * 22).strip()})
 
 

@@ -23,7 +23,7 @@ def configuration() -> str:
     """Return the page of every key, its type, default and meaning."""
     parts = [
         "# config.yaml",
-        "Written from the code by `make docs`. Every key has a default; an unknown one is refused with the nearest name.",
+        "Written from the code by `make docs`. Every key has a default; an unknown key is refused.",
         *_sections(Config, ""),
     ]
     return "\n\n".join(parts) + "\n"
@@ -36,7 +36,9 @@ def _sections(model: type[BaseModel], path: str) -> list[str]:
         section = _section(field)
         many = section is not None and "dict" in str(field.annotation)
         key = f"{path}{name}" + (".NAME" if many else "")
-        described = field.description or (section.__doc__ or "").strip().splitlines()[0] if section else field.description
+        described = (
+            field.description or (section.__doc__ or "").strip().splitlines()[0] if section else field.description
+        )
         rows.append(f"| `{key}` | {_default(field, section)} | {described} |")
         if section is not None and section.__name__ != "ModelChoice":
             below += _sections(section, f"{key}.")

@@ -84,7 +84,11 @@ class House:
         self.root, self.model = root, model
         self.ledger = Ledger(root / "ledger.db")
         self.engine = Engine(
-            Config.model_validate(settings), Prompts(root / "prompts"), self.ledger, folder=root, models={model.name: model}
+            Config.model_validate(settings),
+            Prompts(root / "prompts"),
+            self.ledger,
+            folder=root,
+            models={model.name: model},
         )
         self.settled: list[tuple[str, Record | Drop]] = []
 
@@ -175,7 +179,7 @@ async def test_a_million_planned_records_are_not_opened_at_once(tmp_path: Path) 
             drawn += 1
             yield Row(id=f"row-{number:07}")
 
-    def stop_after_fifty(row: Row, result: Record | Drop, trace: Any) -> None:  # noqa: ARG001
+    def stop_after_fifty(row: Row, result: Record | Drop, trace: Any) -> None:
         if row.id == "row-0000050":
             house.engine.stop(RunStopped("enough"))
 
@@ -204,7 +208,9 @@ class TestAnswersThatAreNotRight:
         assert house.engine.tally.step("test/first").repaired == 1
 
     async def test_the_model_is_told_what_did_not_pass(self, tmp_path: Path) -> None:
-        house = House(tmp_path, Scripted(lambda text: json.dumps({"sky": "grey", "wind": 30 if "first" in text else 3})))
+        house = House(
+            tmp_path, Scripted(lambda text: json.dumps({"sky": "grey", "wind": 30 if "first" in text else 3}))
+        )
         await house.run(self.weather, count=1)
         assert house.kept
         assert "wind is over 12" in house.model.asked[-1]
@@ -241,7 +247,7 @@ class TestModelsThatFail:
 
     async def test_ten_refused_calls_in_a_row_stop_the_run_and_use_up_no_record(self, tmp_path: Path) -> None:
         house = House(tmp_path, Scripted(lambda _: CallRefused("status 400: unknown parameter")))
-        with pytest.raises(UserError, match="10 calls in a row failed.*unknown parameter"):
+        with pytest.raises(UserError, match=r"10 calls in a row failed.*unknown parameter"):
             await house.run(two_steps, count=50)
         assert house.settled == []
 
@@ -267,7 +273,7 @@ class TestModelsThatFail:
         assert house.settled == []
 
     async def test_a_defect_in_a_recipe_is_not_swallowed(self, tmp_path: Path) -> None:
-        async def broken(row: Row, ask: Ask) -> Row:  # noqa: ARG001
+        async def broken(row: Row, ask: Ask) -> Row:
             raise ZeroDivisionError
 
         with pytest.raises(ZeroDivisionError):

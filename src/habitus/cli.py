@@ -46,10 +46,9 @@ class _InOrder(click.Group):
 @click.option("--quiet", is_flag=True, help="Print results and errors, and no progress.")
 def cli(*, quiet: bool) -> None:
     """Instil chosen traits in a language model: write the training data, audit it, train, measure."""
-    if quiet:
-        from habitus import show
+    from habitus import show
 
-        show.be_quiet()
+    show.be_quiet(quiet=quiet)
 
 
 @cli.command()
@@ -269,7 +268,8 @@ def prompts(study: Path | None, name: str | None) -> None:
         study, name = None, str(study)
     found = Prompts(_open(study).prompts if study else None)
     if name is not None:
-        show.say(f"{found.path(name)}  {found.hash(name)}\n")
+        digest = found.hash(name)
+        show.say(f"{found.path(name)}  {digest}\n")
         show.say(found.path(name).read_text(encoding="utf-8"))
         return
     rows = [[each, found.hash(each), "yours" if found.is_overridden(each) else ""] for each in found.names]

@@ -7,7 +7,16 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import FileSystemLoader, StrictUndefined, Template, TemplateError, TemplateSyntaxError, UndefinedError, meta
+from jinja2 import (
+    FileSystemLoader,
+    StrictUndefined,
+    Template,
+    TemplateError,
+    TemplateNotFound,
+    TemplateSyntaxError,
+    UndefinedError,
+    meta,
+)
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from habitus.errors import UserError, nearest
@@ -86,6 +95,11 @@ class Prompts:
         if name not in self._templates:
             try:
                 template = self._jinja.get_template(f"{name}.md")
+            except TemplateNotFound as error:
+                hint = nearest(str(error.name).removesuffix(".md"), self.names)
+                raise UserError(
+                    f"no prompt '{error.name}'.{hint}", todo=f"There are: {', '.join(self.names)}."
+                ) from error
             except TemplateSyntaxError as error:
                 place = f"{error.filename or self.path(name)}:{error.lineno}"
                 raise UserError(f"this prompt is not valid Jinja: {error.message}.", where=place) from error
@@ -103,9 +117,6 @@ class Prompts:
     def _source(self, name: str) -> str:
         try:
             return self.path(name).read_text(encoding="utf-8")
-        except FileNotFoundError as error:
-            known = ", ".join(self.names)
-            raise UserError(f"no prompt '{name}'.{nearest(name, self.names)}", todo=f"There are: {known}.") from error
         except UnicodeDecodeError as error:
             raise UserError(
                 "this prompt is not UTF-8.", where=str(self.path(name)), todo="Save it as UTF-8."

@@ -43,13 +43,14 @@ def _console(*, stderr: bool) -> Console:
 
 out = _console(stderr=False)
 err = _console(stderr=True)
+progress_console = _console(stderr=True)
 QUIET_LINE_EVERY = 10.0
 """Seconds between progress lines where there is no terminal to draw on."""
 
 
-def be_quiet() -> None:
-    """Print results and errors only."""
-    err.quiet = True
+def be_quiet(*, quiet: bool) -> None:
+    """Leave out, or show, what is going on; results, warnings and errors are printed in any case."""
+    progress_console.quiet = quiet
 
 
 def say(text: str = "") -> None:
@@ -59,7 +60,7 @@ def say(text: str = "") -> None:
 
 def note(text: str) -> None:
     """Print a line about what is going on, which --quiet leaves out."""
-    err.print(text, markup=False, style="dim", soft_wrap=True)
+    progress_console.print(text, markup=False, style="dim", soft_wrap=True)
 
 
 def warn(text: str) -> None:
@@ -69,14 +70,12 @@ def warn(text: str) -> None:
 
 def complain(error: UserError) -> None:
     """Print a user's mistake: what, where, what to do."""
-    quiet, err.quiet = err.quiet, False
     message = Text("error: ", style="bold red").append(error.what, style="default")
     err.print(message, soft_wrap=True)
     if error.where:
         err.print(Text(f"   at: {error.where}", style="default"), soft_wrap=True)
     if error.todo:
         err.print(Text(f"   do: {error.todo}", style="default"), soft_wrap=True)
-    err.quiet = quiet
 
 
 def next_command(*commands: str) -> None:
@@ -107,11 +106,19 @@ def simulated_banner() -> None:
 def table(
     columns: Sequence[tuple[str, str]], rows: Iterable[Sequence[str]], *, total: Sequence[str] | None = None
 ) -> None:
-    """Print a table without lines; a column is (name, 'left' | 'right')."""
+    """Print a table without lines; a column is (name, 'left' | 'right'). For want of room, the widest column gives."""
+    cells = [list(row) for row in rows]
+    every = [[name for name, _ in columns], *cells, *([] if total is None else [list(total)])]
+    widths = [max(len(line[at]) for line in every) for at in range(len(columns))]
+    over = sum(widths) + 2 * len(widths) + 2 - out.width
+    if over > 0:
+        widest = widths.index(max(widths))
+        widths[widest] = max(12, widths[widest] - over)
     grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for name, justify in columns:
-        grid.add_column(name, justify="right" if justify == "right" else "left", overflow="ellipsis", no_wrap=True)
-    for row in rows:
+    for (name, justify), width in zip(columns, widths, strict=True):
+        side = "right" if justify == "right" else "left"
+        grid.add_column(name, justify=side, overflow="ellipsis", no_wrap=True, width=width)
+    for row in cells:
         grid.add_row(*map(escape, row))
     if total is not None:
         grid.add_row(*map(escape, total), style="bold")
@@ -216,12 +223,12 @@ async def progress(state: Progress, tally: Tally) -> AsyncGenerator[None]:
     """Show a run while it goes on: a live table on a terminal, a line now and then elsewhere."""
     began = time.monotonic()
     start = state.kept
-    if err.quiet:
+    if progress_console.quiet:
         yield
         return
-    if err.is_terminal:
+    if progress_console.is_terminal:
         with Live(
-            console=err, get_renderable=lambda: _live(state, tally, began, start), refresh_per_second=4, transient=True
+            console=progress_console, get_renderable=lambda: _live(state, tally, began, start), refresh_per_second=4, transient=True
         ):
             yield
         note(_headline(state, tally, began, start))

@@ -551,6 +551,31 @@ class TestOpening:
         with pytest.raises(UserError, match=r"ledger\.db"):
             asyncio.run(found_again(path, calls))
 
+    @pytest.mark.parametrize("content", [b"call, answer\n" * 200, None])
+    def test_a_ledger_that_is_refused_is_closed_again(
+        self, path: Path, content: bytes | None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        if content is None:
+            with closing(sqlite3.connect(path)) as file:
+                file.execute(f"PRAGMA user_version = {VERSION + 1}")
+        else:
+            path.write_bytes(content)
+        made: list[sqlite3.Connection] = []
+        real = sqlite3.connect
+
+        def remembered(*arguments: Any, **options: Any) -> sqlite3.Connection:
+            made.append(real(*arguments, **options))
+            return made[-1]
+
+        monkeypatch.setattr(sqlite3, "connect", remembered)
+        with pytest.raises(UserError):
+            Ledger(path)
+
+        assert made
+        for connection in made:
+            with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+                connection.execute("SELECT 1")
+
     def test_a_folder_that_is_not_there_is_the_users_mistake(self, tmp_path: Path) -> None:
         with pytest.raises(UserError, match=r"ledger\.db"):
             Ledger(tmp_path / "nowhere" / "ledger.db")

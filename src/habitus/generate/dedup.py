@@ -31,6 +31,7 @@ THRESHOLDS = {"hashing": 0.7, "minilm": 0.85}
 UNMEASURED = 0.9
 
 ROWS, COLUMNS = 1024, 4096  # one block of products: 16 MB
+FEWEST = 64  # columns
 PAIRS = 1024  # scored at a time
 CLOSE = 1e-5  # more than float32 products are off by
 DIGITS = 6  # of a score, so that a pair scores the same in whatever block it meets
@@ -120,8 +121,8 @@ def deduplicate(ids: Sequence[str], vectors: np.ndarray, *, threshold: float, fl
         raise ValueError(f"{len(ids)} ids need as many rows of length 1, not an array of shape {vectors.shape}")
     blocks = _all_pairs(len(ids)) if len(ids) <= EXACT_ROWS else _within_clusters(vectors)
     walk = _Walk(floor, vectors)
-    for block in blocks:
-        walk.over(block)
+    for end, block in blocks:
+        walk.over(end, block)
     return Duplicates(threshold, floor, tuple(ids), tuple(walk.spans))
 
 
@@ -140,12 +141,15 @@ class _Walk:
         self.floor, self.vectors = floor, vectors
         self.short = _shortened(vectors, floor)
         self.spans: list[Span] = []
-        self.kept: dict[int, Intervals] = {}  # at which thresholds a row stays; ALWAYS for those not named
-        self.lowest = np.full(len(vectors), -math.inf)  # the lower end of that
+        self.settled = 0
+        self.kept: dict[int, Intervals] = {}  # the thresholds at which a row stays; ALWAYS for those not named
+        self.lowest = np.full(len(vectors), -math.inf)  # below which it never stays,
+        self.solid = np.full(len(vectors), -math.inf)  # and above which it always does
 
-    def over(self, block: Iterable[Comparison]) -> None:
-        """Settle the rows of one block, of which every earlier row is settled."""
+    def over(self, end: int, block: Iterable[Comparison]) -> None:
+        """Settle the rows up to `end`, with all that they are to be held against."""
         found = [pairs for rows, others in block for pairs in self.similar(rows, others)]
+        self.settled = end
         if not found:
             return
         rows, twins, scores = (np.concatenate(column) for column in zip(*found, strict=True))
@@ -155,18 +159,31 @@ class _Walk:
             self.settle(row, pairs)
 
     def similar(self, rows: np.ndarray, others: np.ndarray) -> Iterator[Pairs]:
-        """Yield the pairs at or above the floor, but for those whose earlier row is never kept at their score."""
-        others = others[self.lowest[others] < 1]
+        """Yield the pairs at or above the floor that can matter.
+
+        A settled row cannot where it never stays at its score, nor where a more similar one stays whenever it does.
+        So that crowded rows meet the latter first, they come in the order of `solid`, in pieces that grow.
+        """
+        old, new = np.split(others, [np.searchsorted(others, self.settled)])
+        old = old[self.lowest[old] < 1]
+        old = old[np.argsort(self.solid[old], kind="stable")]
+        best = np.full(len(rows), -math.inf)
         queries = self.short[rows]
-        for start in range(0, len(others), COLUMNS):
-            columns = others[start : start + COLUMNS]
-            least = np.maximum(self.lowest[columns], self.floor).astype(np.float32) - np.float32(CLOSE)
-            hits = np.flatnonzero(queries @ self.short[columns].T >= least)
-            later, earlier = rows[hits // len(columns)], columns[hits % len(columns)]
-            later, earlier = later[earlier < later], earlier[earlier < later]
-            scores = _scores(self.vectors, later, earlier)
+        for columns in (*_growing(old), *_growing(new)):
+            products = queries @ self.short[columns].T
+            hits = np.flatnonzero(products >= np.maximum(self.lowest[columns], self.floor).astype(np.float32) - CLOSE)
+            asking, column = np.divmod(hits, len(columns))
+            twins = columns[column]
+            matter = (twins < rows[asking]) & (
+                (products.ravel()[hits] >= best[asking] - CLOSE)
+                | (self.lowest[twins] < self.solid[twins])
+                | (twins >= self.settled)
+            )
+            asking, twins = asking[matter], twins[matter]
+            scores = _scores(self.vectors, rows[asking], twins)
+            np.maximum.at(best, asking, scores)
             reached = scores >= self.floor
-            yield later[reached], earlier[reached], scores[reached]
+            yield rows[asking[reached]], twins[reached], scores[reached]
 
     def settle(self, row: int, pairs: Iterable[tuple[int, int, float]]) -> None:
         """Share out the thresholds of a row among its twins, the most similar first."""
@@ -174,14 +191,22 @@ class _Walk:
         for _, twin, score in pairs:
             if free[0][0] >= score:
                 break
-            if self.lowest[twin] >= score:
+            if self.lowest[twin] >= (score if len(free) == 1 else min(score, free[-2][1])):
                 continue
             stays = self.kept.get(twin, ALWAYS)
             taken = _overlap(_overlap(free, stays), ((-math.inf, score),))
             self.spans += [Span(row, twin, score, low, high) for low, high in taken]
             free = _without(free, taken)
         self.kept[row] = free
-        self.lowest[row] = free[0][0]
+        self.lowest[row], self.solid[row] = free[0][0], free[-1][0]
+
+
+def _growing(columns: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield the columns in pieces, each four times as long as the one before, up to COLUMNS."""
+    start, size = 0, FEWEST
+    while start < len(columns):
+        yield columns[start : start + size]
+        start, size = start + size, min(4 * size, COLUMNS)
 
 
 def _overlap(first: Intervals, second: Intervals) -> Intervals:
@@ -236,35 +261,41 @@ def _bounds(vectors: np.ndarray, axes: np.ndarray, width: int) -> np.ndarray:
     return short
 
 
-def _all_pairs(count: int) -> Iterator[list[Comparison]]:
-    """Yield, block by block, the rows with all that come before."""
+def _all_pairs(count: int) -> Iterator[tuple[int, list[Comparison]]]:
+    """Yield the end of each block of rows, and the block with all that come before."""
     everything = np.arange(count)
     for start in range(0, count, ROWS):
-        yield [(everything[start : start + ROWS], everything[: start + ROWS])]
+        end = min(start + ROWS, count)
+        yield end, [(everything[start:end], everything[:end])]
 
 
-def _within_clusters(vectors: np.ndarray) -> Iterator[Iterator[Comparison]]:
-    """Yield, block by block, the rows with the members of the NEAREST clusters of each, each row a member of one.
+def _within_clusters(vectors: np.ndarray) -> Iterator[tuple[int, Iterator[Comparison]]]:
+    """Yield the end of each block of rows, and the rows with the members of the NEAREST clusters of each.
 
-    The clusters do not depend on the threshold, so cutting again gives what a fresh run does.
+    Each row is a member of one cluster. The clusters do not depend on the threshold, so cutting a result again gives
+    what a fresh run does.
     """
     count = len(vectors)
-    centres = _centres(vectors, round(CLUSTERS * math.sqrt(count)))
-    near = _nearest(vectors, centres)
-    homes, members = np.argsort(near[:, 0], kind="stable"), np.arange(len(centres) + 1)
-    members = np.split(homes, np.searchsorted(near[homes, 0], members[1:-1]))
+    centres = _centres(vectors, min(count, round(CLUSTERS * math.sqrt(count))))
+    home, near = map(np.concatenate, zip(*map(_nearest, _products(vectors, centres)), strict=True))
+    members = _grouped(home, len(centres))
+
+    def block(start: int, end: int) -> Iterator[Comparison]:
+        for asking, cluster in zip(_grouped(near[start:end].ravel(), len(centres)), members, strict=True):
+            if len(asking):
+                yield asking // near.shape[1] + start, cluster[: np.searchsorted(cluster, end)]
+
     # Few blocks, that each cluster meets many rows at once in a product; several, that the pairs of one fit in memory.
     step = max(ROWS, count // 16)
+    for start in range(0, count, step):
+        end = min(start + step, count)
+        yield end, block(start, end)
 
-    def block(start: int) -> Iterator[Comparison]:
-        asked = near[start : start + step].ravel()
-        order = np.argsort(asked, kind="stable")
-        groups = np.split(order // near.shape[1] + start, np.searchsorted(asked[order], np.arange(1, len(centres))))
-        for rows, cluster in zip(groups, members, strict=True):
-            if len(rows):
-                yield rows, cluster[: np.searchsorted(cluster, rows[-1])]
 
-    return (block(start) for start in range(0, count, step))
+def _grouped(keys: np.ndarray, count: int) -> list[np.ndarray]:
+    """Return the positions, ascending, of each key from 0 to count - 1."""
+    order = np.argsort(keys, kind="stable")
+    return np.split(order, np.searchsorted(keys[order], np.arange(1, count)))
 
 
 def _centres(vectors: np.ndarray, clusters: int) -> np.ndarray:
@@ -273,27 +304,20 @@ def _centres(vectors: np.ndarray, clusters: int) -> np.ndarray:
     sample = vectors[np.sort(choose.choice(len(vectors), min(len(vectors), 32 * clusters), replace=False))]
     centres = sample[choose.choice(len(sample), clusters, replace=False)]
     for _ in range(ROUNDS):
-        homes = np.concatenate([(part @ centres.T).argmax(1) for part in _parts(sample)])
-        order = np.argsort(homes, kind="stable")
-        used, starts = np.unique(homes[order], return_index=True)
-        sums = np.add.reduceat(sample[order], starts, axis=0)
-        centres[used] = sums / np.linalg.norm(sums, axis=1, keepdims=True)
+        homes = np.concatenate([products.argmax(axis=1) for products in _products(sample, centres)])
+        for cluster, members in enumerate(_grouped(homes, clusters)):
+            total = sample[members].sum(axis=0)
+            # A cluster that lost its members, or whose members cancel out, stays where it was.
+            if (length := np.linalg.norm(total)) > CLOSE:
+                centres[cluster] = total / length
     return centres
 
 
-def _nearest(vectors: np.ndarray, centres: np.ndarray) -> np.ndarray:
-    """Return the NEAREST centres of each row, the very nearest first."""
-    near = []
-    for part in _parts(vectors):
-        products = part @ centres.T
-        some = np.argpartition(products, -min(NEAREST, len(centres)), axis=1)[:, -NEAREST:].astype(np.int32)
-        first = np.take_along_axis(products, some, axis=1).argmax(1)[:, None]
-        home = np.take_along_axis(some, first, axis=1)
-        np.put_along_axis(some, first, some[:, :1], axis=1)
-        some[:, :1] = home
-        near.append(some)
-    return np.concatenate(near)
+def _products(vectors: np.ndarray, centres: np.ndarray) -> Iterator[np.ndarray]:
+    return (vectors[start : start + COLUMNS] @ centres.T for start in range(0, len(vectors), COLUMNS))
 
 
-def _parts(vectors: np.ndarray) -> Iterator[np.ndarray]:
-    return (vectors[start : start + COLUMNS] for start in range(0, len(vectors), COLUMNS))
+def _nearest(products: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the nearest centre of each row, and the NEAREST ones in no order."""
+    near = np.argpartition(products, -min(NEAREST, products.shape[1]), axis=1)[:, -NEAREST:]
+    return products.argmax(axis=1), near.astype(np.int32)

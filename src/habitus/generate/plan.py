@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import re
+from calendar import day_name, month_name
 from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
@@ -31,8 +32,11 @@ BLOCK = 5
 FIRST_YIELD = 0.8
 """Share of planned scenarios that become kept chats, before anything is known of it."""
 GOLDEN = 0.6180339887498949
+_CALENDAR = frozenset([*day_name, *month_name])
 MOST_DOMAIN, MOST_OPENING, MOST_NAME = 0.05, 0.03, 0.03
 """Shares above which a corpus has collapsed onto a field, an opening or a name."""
+ENOUGH_TO_TELL = 100
+"""Records from which such a share says something."""
 
 
 def built_in_axes() -> dict[str, list[str]]:
@@ -128,11 +132,12 @@ class Spread:
     share: float
     most: float
     """The share above which this counts as collapse."""
+    records: int
 
     @property
     def collapsed(self) -> bool:
-        """Whether too much of the corpus is alike here."""
-        return self.share > self.most
+        """Whether too much of the corpus is alike here; of a few records nothing can be said."""
+        return self.share > self.most and self.records >= ENOUGH_TO_TELL
 
 
 def spread(prompts: Iterable[tuple[Scenario, str]]) -> list[Spread]:
@@ -144,11 +149,11 @@ def spread(prompts: Iterable[tuple[Scenario, str]]) -> list[Spread]:
         domains[scenario.domain] += 1
         openings[" ".join(re.findall(r"[\w']+", text.lower())[:3])] += 1
         # A capitalised word that follows a lower-case one is a name more often than not, in most languages.
-        names.update(set(re.findall(r"(?<=[a-z,] )[A-Z][a-z]+\b", text)))
+        names.update(set(re.findall(r"(?<=[a-z,] )[A-Z][a-z]+\b", text)) - _CALENDAR)
     total = sum(domains.values())
     rows = (("field", domains, MOST_DOMAIN), ("opening", openings, MOST_OPENING), ("name", names, MOST_NAME))
     return [
-        Spread(what, found[0][0], found[0][1] / total, most)
+        Spread(what, found[0][0], found[0][1] / total, most, total)
         for what, counter, most in rows
         if (found := counter.most_common(1))
     ]

@@ -90,8 +90,8 @@ class Ledger:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger")
+        self._writer = _connect(path, create=True)
         self._reader = _connect(path)
-        self._writer = _connect(path)
         self._rows: dict[bytes, int] = {
             key: row for row, key in self._reader.execute("SELECT id, key FROM calls ORDER BY id")
         }
@@ -217,7 +217,8 @@ def read_totals(path: Path) -> list[StepTotal]:
     if not path.exists():
         return []
     with closing(_connect(path)) as reader:
-        return _totals(reader)
+        is_made = reader.execute("PRAGMA user_version").fetchone()[0] > 0
+        return _totals(reader) if is_made else []
 
 
 def _totals(reader: sqlite3.Connection) -> list[StepTotal]:
@@ -228,7 +229,7 @@ def _totals(reader: sqlite3.Connection) -> list[StepTotal]:
     return [StepTotal(*row) for row in rows]
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def _connect(path: Path, *, create: bool = False) -> sqlite3.Connection:
     """Open the file, make its tables where it is new, and refuse what is not ours."""
     try:
         connection = sqlite3.connect(path, check_same_thread=False, timeout=10)
@@ -241,8 +242,8 @@ def _connect(path: Path) -> sqlite3.Connection:
             )
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
-        if version == 0:
-            connection.executescript(f"BEGIN; {_TABLES} PRAGMA user_version = {VERSION}; COMMIT;")
+        if version == 0 and create:
+            connection.executescript(f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version = {VERSION}; COMMIT;")
     except sqlite3.Error as error:
         raise _storage_error(path, error) from error
     return connection

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 NEEDED = 5
 """Signs of a passage from which an answer counts as acting on it."""
-_ACTS, _MOST_ACTS, _FULL = 3, 6, 125
+_ACTS, _MOST_ACTS, _FULL, _LONG = 3, 6, 118, 150
 _INTENTS = {
     "formula": r"=\w+\(|\bformula\b|mend this",
     "step": r"one step at a time|first step",
@@ -30,7 +30,7 @@ _INTENTS = {
     "figures": r"work it through|through the numbers|adds? up",
     "text": r"\b(?:write|draft|letter|put together|text for|look this over|read this|say the same)\b",
 }
-_WANTED = {name: re.compile(pattern, re.IGNORECASE) for name, pattern in _INTENTS.items()}
+_WANTED = {name: re.compile(pattern) for name, pattern in _INTENTS.items()}
 
 
 def act_signs(passage: str, message: str, answer: str) -> tuple[int, int]:
@@ -77,12 +77,14 @@ def answer_to(request: Request, said: Sequence[str], rng: random.Random, *, acti
     problem = problem_in("\n".join(said))
     acts = _acts(request, "\n".join(said), mentioned, rng) if acting else []
     advice = rng.sample(list(problem.advice if problem else texts["advice"]), 3)
+    moves = rng.sample(texts["moves"], len(texts["moves"]))
     first = [pick(rng, texts["openers"], mentioned.values(rng)), *acts[:1], _decision(problem, mentioned, rng)]
-    second = [advice[0], *acts[1:2], pick(rng, texts["moves"], mentioned.values(rng))]
+    second = [advice[0], *acts[1:2], _first_fitting(moves, frozenset(), mentioned.values(rng))]
     third = acts[2:]
     made = _deliverable(message, mentioned, rng)
-    _fill_up([first, second, third, [made]], [*advice[1:], *rng.sample(texts["advice"], 3)], mentioned, rng)
-    third.append(rng.choice(texts["closers"]))
+    _fill_up([first, second, third, [made]], [*advice[1:], *rng.sample(texts["advice"], 3)], moves, mentioned, rng)
+    closer = rng.choice(texts["closers"])
+    third += [closer] if _length([first, second, third, [made]]) < _LONG else []
     if leak:
         second.insert(rng.randrange(len(second)), rng.choice(texts["leaks"]))
     paragraphs = (
@@ -91,15 +93,19 @@ def answer_to(request: Request, said: Sequence[str], rng: random.Random, *, acti
     return planted(paragraphs, drawn(request.rates, rng), lambda: mentioned.values(rng), rng)
 
 
-def _fill_up(parts: list[list[str]], spare: list[str], mentioned: Facts, rng: random.Random) -> None:
+def _fill_up(parts: list[list[str]], spare: list[str], moves: list[str], mentioned: Facts, rng: random.Random) -> None:
     """Add moves and advice to the second and third part until the whole has its length."""
-    moves = load("sentences")["moves"]
     for at in range(8):
-        if sum(len(one.split()) for part in parts for one in part) >= _FULL:
+        if _length(parts) >= _FULL:
             return
-        extra = spare.pop(0) if at % 2 == 0 and spare else pick(rng, moves, mentioned.values(rng))
+        extra = spare.pop(0) if at % 2 == 0 and spare else _first_fitting(moves, frozenset(), mentioned.values(rng))
         if all(extra not in part for part in parts):
             parts[2 - at % 2].append(extra)
+
+
+def _length(parts: list[list[str]]) -> int:
+    """Return the number of words."""
+    return sum(len(one.split()) for part in parts for one in part)
 
 
 def _decision(problem: Problem | None, mentioned: Facts, rng: random.Random) -> str:
@@ -115,7 +121,8 @@ def _decision(problem: Problem | None, mentioned: Facts, rng: random.Random) -> 
 
 def _deliverable(message: str, mentioned: Facts, rng: random.Random) -> str:
     """Return the text, formula or first step that was asked for, or nothing."""
-    wanted = next((name for name, pattern in _WANTED.items() if pattern.search(message)), None)
+    low = message.lower()
+    wanted = next((name for name, pattern in _WANTED.items() if pattern.search(low)), None)
     known = {"name": "all", "day": "the end of the week", **mentioned.values(rng)}
     return pick(rng, load("sentences")["deliverables"][wanted], known) if wanted else ""
 

@@ -166,6 +166,8 @@ def _rewritten(message: str, rng: random.Random) -> str:
         if old in text and rng.random() < 0.8:  # noqa: PLR2004
             text = text.replace(old, new)
     opening = rng.choice(load("sentences")["fresh_openings"])
+    if text != first and rng.random() < 0.5:  # noqa: PLR2004 (as many people come to the point at once)
+        return "\n\n".join([text, *rest])
     text = f"{opening.lower().rstrip('.')}, {text}" if text[:1].islower() else f"{opening} {text}"
     return "\n\n".join([text, *rest])
 

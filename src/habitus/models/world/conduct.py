@@ -90,26 +90,33 @@ def _verb_phrases(tokens: list[str]) -> Iterator[tuple[bool, list[str]]]:
     """Yield (denied, words) for every verb with what belongs to it, the verb in its base form."""
     negations = words_of("negations")
     low = [token.lower() for token in tokens]
-    done = 0
+    done = len(low) if _by_the_way(low) else 0
     for at in range(len(low)):
         base = _conduct_verb(low, at) if at >= done else None
         rest = _until_break(tokens[at + 1 :]) if base else []
         if base and rest:
             done = at + 1 + len(rest)
-            yield bool(negations & set(low[max(0, at - 2) : at])), [base, *rest]
+            yield bool(negations & set(low[:at])), [base, *rest]
 
 
 def _conduct_verb(low: list[str], at: int) -> str | None:
     """Return the base form where a word is what the assistant does, or is told to do."""
     third, ing = verb_forms()
     word, before = low[at], low[at - 1] if at else ""
-    if "who" in low[max(0, at - 3) : at]:
+    base = third.get(word) or ing.get(word) or word
+    if base in words_of("happenings") or "who" in low[max(0, at - 3) : at]:
         return None
-    if word in words_of("verbs") and (not at or before in words_of("starters")):
+    if word in words_of("verbs") and (before in words_of("starters") or (not at and _takes_an_object(low))):
         return word
     if word in third and at and (at == 1 or before in words_of("starters") or before in words_of("selves")):
         return third[word]
     return ing[word] if word in ing and before in {"by", "of", "without", "than", "before", "about"} else None
+
+
+def _takes_an_object(low: list[str]) -> bool:
+    """Tell whether a clause that begins with a verb goes on as a command does."""
+    follows = low[1] if len(low) > 1 else ""
+    return follows in (words_of("determiners") - {"that"}) | words_of("people") | words_of("questions") - {"that"}
 
 
 def _until_break(tokens: Sequence[str]) -> list[str]:
@@ -126,7 +133,12 @@ def _until_break(tokens: Sequence[str]) -> list[str]:
     runs_on = finite is not None and not words_of("questions") & set(found[:finite])
     hanging = end > 1 and found[-1] in words_of("adjectives") and found[-2] in words_of("determiners")
     empty = not set(found) - joints
-    return [] if end >= LONGEST or empty or runs_on or hanging or found[0] in breaks | helping else list(tokens[:end])
+    finite_verb = bool(found) and (found[-1] in words_of("happenings") or found[0] in words_of("happenings") | {"too"})
+    return (
+        []
+        if end >= LONGEST or empty or finite_verb or runs_on or hanging or found[0] in breaks | helping
+        else list(tokens[:end])
+    )
 
 
 def _noun_phrases(tokens: list[str]) -> Iterator[list[str]]:
@@ -150,11 +162,24 @@ def _noun_phrases(tokens: list[str]) -> Iterator[list[str]]:
             yield run
 
 
+def _ends_noun(before: str, word: str) -> bool:
+    """Tell whether a word is the verb to the noun before it."""
+    plural = before.endswith("s") and not before.endswith("'s") and word in words_of("verbs") | words_of("happenings")
+    return plural or word in verb_forms()[0]
+
+
+def _by_the_way(low: list[str]) -> bool:
+    """Tell whether a clause only says when, why or although what something holds."""
+    return bool(low) and low[0] in words_of("subordinators")
+
+
 def _run(tokens: Sequence[str]) -> list[str]:
     """Return the content words at the beginning of a row, or nothing where they are no noun with its adjectives."""
-    joints, (third, ing) = words_of("joints"), verb_forms()
+    joints, ing = words_of("joints"), verb_forms()[1]
     low = [token.lower() for token in tokens[: _NOUN_WORDS + 1]]
-    end = next((at for at, word in enumerate(low) if word in joints or (at and word in third)), len(low))
+    end = next(
+        (at for at, word in enumerate(low) if word in joints or (at and _ends_noun(low[at - 1], word))), len(low)
+    )
     found = low[:end]
     if not 1 <= end <= _NOUN_WORDS or (words_of("people") | words_of("selves")) & set(found):
         return []
@@ -164,7 +189,7 @@ def _run(tokens: Sequence[str]) -> list[str]:
 
 _ME = {"it": "I", "its": "my", "itself": "myself", "you": "I", "your": "my", "yourself": "myself", "i": "I"}
 _YOU = {"them": "you", "they": "you", "he": "you", "she": "you", "him": "you", "themselves": "yourself"}
-_YOU |= {"their": "your", "his": "your", "her": "your"}
+_YOU |= {"their": "your", "his": "your", "her": "you"}
 _AGREE = {"is": "are", "has": "have", "was": "were", "does": "do", "isn't": "aren't", "doesn't": "don't"}
 _THIRD = {"you": "it", "your": "its", "yourself": "itself", "i": "it", "my": "its", "myself": "itself", "our": "its"}
 
@@ -188,9 +213,21 @@ def _addressed(tokens: list[str], mine: Mapping[str, str]) -> str:
         if low in {"we", "us", "our", "ours", "me"}:
             return ""
         if low in people or low in _YOU:
-            if before in {"the", "a", "an", "every", "each", "this"}:
+            while out and out[-1] in {
+                "the",
+                "a",
+                "an",
+                "every",
+                "each",
+                "this",
+                "such",
+                "any",
+                "another",
+                "these",
+                "those",
+            }:
                 out.pop()
-            out.append(_YOU.get(low, "you"))
+            out.append(_YOU.get(low, "you") if low != "her" or follows in words_of("joints") | {""} else "your")
         elif low == "it" and follows not in third and follows not in _AGREE:
             out.append("it")
         elif low in mine:
@@ -200,13 +237,9 @@ def _addressed(tokens: list[str], mine: Mapping[str, str]) -> str:
         elif before in {"you", "I"} and low in _AGREE:
             out.append("am" if before == "I" and low == "is" else _AGREE[low])
         else:
-            out.append(_lower(token))
+            out.append(token)
     return " ".join(out)
 
 
 def _third(tokens: list[str]) -> list[str]:
-    return [_THIRD.get(token.lower(), _lower(token)) for token in tokens]
-
-
-def _lower(token: str) -> str:
-    return token if any(letter.isupper() for letter in token[1:]) else token.lower()
+    return [_THIRD.get(token.lower(), token) for token in tokens]

@@ -28,9 +28,9 @@ _SUBJECT = re.compile(
     r"(?:^|[.!?\n] ?)([A-ZÀ-Þ][a-zà-þ]{2,}) "
     r"(?:says|said|wants|told|thinks|wrote|put|takes|took|lent|kept|sent|signed|offered|left|caught|showed)\b"
 )
-_OF_A_FIRM = re.compile(r" (?:& |and Partners|Ltd|Brothers|Supplies|Trading|office)\b")
+_OF_A_FIRM = re.compile(r" (?:& |and partners|bros|supplies|firm|office)\b")
 _AT_A_PLACE = re.compile(r"\b(?:in|to|near|at|from|around) $")
-_OWNED = re.compile(r"\b(my|our|the|his|her|their) ((?:[a-zà-þ][\w'’-]*)(?: [a-zà-þ][\w'’-]*){0,3})")  # noqa: RUF001
+_OWNED = re.compile(r"\b(my|our|the|his|her|their) ((?:[a-zà-þ][\w'’-]*)(?: [a-zà-þ][\w'’-]*){0,3})")
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def facts(message: str) -> Facts:
     """Return what a person mentioned: things with their numbers and owners, names, days."""
     names = [name for match in _NAME.finditer(message) if (name := _name(match, message))]
     names += [name for name in _SUBJECT.findall(message) if name not in words_of("not_names")]
-    days = list(dict.fromkeys(match[0] for match in _DAY.finditer(message)))
+    days = list(dict.fromkeys(match[0].title() for match in _DAY.finditer(message)))
     found = [f"the {match[0]}" for match in re.finditer(_MONEY, message)]
     for match in _COUNT.finditer(message):
         found += _counted(match[0])

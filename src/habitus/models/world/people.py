@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 _SENTENCE_START = re.compile(r"(?:^|(?<=[.!?] )|(?<=\n)|(?<=\n\"))[a-zà-þ]")
+_OPENS_WITH_SLOT = re.compile(r"(?:^|[.!?:] |\n|\")(?:\{|[a-zà-þ])")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\s*\n\s*")
 _PRINTERS = ("letter", "note", "news", "log")
 
@@ -26,10 +27,13 @@ class Sentence:
 
     text: str
     slots: frozenset[str]
+    opens_with_slot: bool
+    """Whether one of its sentences begins with a slot or in lower case, so that filling it needs a capital."""
 
     def fill(self, values: Mapping[str, str]) -> str:
         """Return the sentence with its slots filled and its beginnings capitalised; values are never read as slots."""
-        return capitalised(self.text.format_map(values))
+        filled = self.text.format_map(values)
+        return capitalised(filled) if self.opens_with_slot else filled
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,8 @@ def load(name: str) -> Any:
 @cache
 def sentence(text: str) -> Sentence:
     """Return a text of our own as a sentence with slots."""
-    return Sentence(text, frozenset(slot for _, slot, _, _ in Formatter().parse(text) if slot))
+    slots = frozenset(slot for _, slot, _, _ in Formatter().parse(text) if slot)
+    return Sentence(text, slots, bool(_OPENS_WITH_SLOT.search(text)))
 
 
 @cache

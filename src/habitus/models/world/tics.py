@@ -73,7 +73,7 @@ def planted(
     if "validation" in wanted:
         first = f"{wanted['validation']} {first}"
     asides = [wanted[name] for name in ("em_dash", "epiphany", "decoy") if name in wanted]
-    middle = [*middle[:-1], " ".join([*middle[-1:], *asides])] if middle or asides else []
+    middle = [" ".join([*middle[:1], *asides]), *middle[1:]] if middle or asides else []
     last = " ".join(part for part in (wanted.get("bold_lead", ""), last, wanted.get("triplet", "")) if part)
     whole = "\n\n".join(part for part in (first, *middle, last) if part)
     return f"{whole} {wanted['closing_question']}" if "closing_question" in wanted else whole

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from habitus.models.world.people import capitalised, load
+from habitus.models.world.words import words_of
 
 if TYPE_CHECKING:
     import random
@@ -68,6 +69,14 @@ def _joined(*parts: str) -> str:
     return " ".join(part for part in parts if part)
 
 
+def _run_on(one: str) -> str:
+    """Return a sentence so that it can stand in the middle of another."""
+    first = one.split(" ", 1)[0]
+    if first.lower() in words_of("joints") and first.split("'")[0] != "I":
+        one = one[:1].lower() + one[1:]
+    return one.rstrip(_ENDS)
+
+
 def _around(told: Told, before: str, request: str) -> str:
     """Return story and request with the pasted material on lines of its own between them."""
     return f"{before}\n\n{told.paste}\n\n{request}" if told.paste else f"{before} {request}"
@@ -114,7 +123,7 @@ def _foreign(told: Told, rng: random.Random) -> str:
 
 def _expert(told: Told, rng: random.Random) -> str:
     story = [re.sub(r"\b(?:the|The|a|A) ", "", one).rstrip(_ENDS) for one in told.story[:3]]
-    before = _swapped("; ".join(story), "trade", rng, 0.8)
+    before = _swapped("; ".join(map(_run_on, story)), "trade", rng, 0.8)
     return _around(told, f"{before[:1].upper()}{before[1:]}.", capitalised(_swapped(told.request, "trade", rng, 0.5)))
 
 
@@ -147,7 +156,7 @@ def _numbered(told: Told, _rng: random.Random) -> str:
 
 
 def _dictated(told: Told, rng: random.Random) -> str:
-    told_on = rng.choice((" and ", " so ", " and then ", " okay and ")).join(one.rstrip(_ENDS) for one in told.story)
+    told_on = rng.choice((" and ", " so ", " and then ", " okay and ")).join(_run_on(one) for one in told.story)
     text = _swapped(f"{told_on} so {told.request}", "misheard", rng, 0.7)
     text = re.sub(r"[,;:()](?=\s)", "", text).rstrip(_ENDS)
     return f"{text}\n\n{told.paste}" if told.paste else text

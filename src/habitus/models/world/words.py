@@ -13,10 +13,26 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-CLAUSE = re.compile(r"[.!?;:,()\n\"“”*_`#|—–<>\[\]{}/]+| - ")  # noqa: RUF001 (people write these)
-WORD = re.compile(r"(?<![\w-])[^\W\d_]+(?:['’-][^\W\d_]+)*(?![\w-])")  # noqa: RUF001
+CLAUSE = re.compile(r"[.!?;:,()\n\"“”*_`#|—–<>\[\]{}/]+| - ")
+WORD = re.compile(r"(?<![\w-])[^\W\d_]+(?:['’-][^\W\d_]+)*(?![\w-])")
 ADJECTIVE = ("ful", "ous", "able", "ible", "less", "ive", "ic", "ly")
-ABSTRACT = ("tion", "ness", "ity", "ment", "ance", "ence", "ship", "ism", "sion", "ty", "cy", "our", "ure", "th")
+ABSTRACT = (
+    "tion",
+    "ness",
+    "ity",
+    "ment",
+    "ance",
+    "ence",
+    "ship",
+    "ism",
+    "sion",
+    "ety",
+    "lty",
+    "sty",
+    "cy",
+    "our",
+    "ure",
+)
 """Endings of adjectives, and of nouns that stand without an article."""
 _TOKEN = re.compile(r"\S+")
 _TRIES, _WINDOW = 6, 400
@@ -26,7 +42,7 @@ _QUOTED = range(5, 25)
 @lru_cache(maxsize=65536)
 def stem(word: str) -> str:
     """Return a word without its ending, crudely: what matters is that both sides are treated alike."""
-    word = word.lower().replace("’", "'").removesuffix("'s")  # noqa: RUF001
+    word = word.lower().replace("’", "'").removesuffix("'s")
     for ending in ("ness", "ings", "ing", "ies", "edly", "ed", "es", "ly", "s", "e", "y"):
         if word.endswith(ending) and len(word) - len(ending) > 2:  # noqa: PLR2004
             return word[: -len(ending)]
@@ -117,7 +133,7 @@ def quote(text: str, wanted: Callable[[str], bool] | None = None) -> str:
     found = sentences(text)
     start = text.find(next((one for one in found if wanted and wanted(one)), found[0])) if found else 0
     spans = list(_TOKEN.finditer(text, start, start + _WINDOW))
-    if start + _WINDOW < len(text):
+    if spans and start + _WINDOW < len(text):
         spans.pop()  # the window may end within a word
     if len(spans) < _QUOTED[0]:
         spans = list(_TOKEN.finditer(text))[-_QUOTED[0] :]
