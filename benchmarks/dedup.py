@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gzip
+import importlib
 import importlib.util
 import json
 import os
@@ -73,34 +74,36 @@ SLOTS = {
     "person": """my sister-in-law;the new trainee;our landlord;a friend from school;my manager;the volunteer treasurer
         my father;another parent;a former student;our oldest client;the neighbour upstairs;my co-founder;the night nurse
         our choir leader;a supplier;my teenage son;the union delegate;our accountant;a cousin;the caretaker;my flatmate""",
-    "place": """a bakery;a dental practice;a community garden;the city archive;a bike repair shop;a primary school;a hospice
+    "place": """a bakery;a dental practice;a community garden;the city archive;a bike repair shop;a primary school
         a regional newspaper;a software team;a housing co-operative;a swimming club;a museum of clocks;a food bank
-        a family vineyard;a call centre;a veterinary clinic;a ferry company;a public library;a theatre;a lumber yard""",
-    "thing": """the accounts of last year;a delivery of timber;a letter of reference;the redundancy list;{n} interview notes
-        a gift from a bidder;our trip to {city};a copied report;the diagnosis;a borrowed camera;the child's phone;the lease
-        the leaking roof;the vote on the budget;an old car;some harsh reviews;the seating plan;a patent draft;the wedding
-        a loan of {n} hundred;the alarm code;the vaccine fridge;a scholarship;the dog;an unpaid invoice;the exam answers
-        the recipe book;grandmother's ring;the grant report;a broken window;the duty roster;my medical file""",
+        a family vineyard;a call centre;a veterinary clinic;a ferry company;a public library;a theatre;a hospice""",
+    "thing": """the accounts of last year;a delivery of timber;a letter of reference;the redundancy list;an old car
+        a gift from a bidder;our trip to {city};a copied report;the diagnosis;a borrowed camera;the child's phone
+        the leaking roof;the vote on the budget;some harsh reviews;the seating plan;a patent draft;the wedding;the lease
+        a loan of {n} hundred;the alarm code;the vaccine fridge;a scholarship;the dog;an unpaid invoice;the duty roster
+        the recipe book;grandmother's ring;the grant report;a broken window;my medical file;{n} interview notes""",
     "deed": """lied about {thing};lost {thing} and told nobody;wants to sell {thing} without asking {person}
         blamed {person} for what happened to {thing};asked me to keep quiet about {thing};took over {thing} unasked
         promised {thing} to two people;made a joke about {thing} that hurt {person};hid {thing} from {person}
         spent {n} days on {thing} for nothing;is about to announce {thing} too early;changed {thing} overnight
         says that {thing} was never agreed;keeps bringing up {thing} at meetings;paid for {thing} with shared money""",
     "turn": """{name} thinks that {thing} is not worth a quarrel;The papers about {thing} are with {person} in {city}
-        I have known for {n} days;There is a deadline in {n} hours, and {person} will ask;Nothing about {thing} is in writing
+        I have known for {n} days;There is a deadline in {n} hours, and {person} will ask
         I promised {person} to look after {thing};{person} in {city} already suspects something about {thing}
         It would cost {n} hundred a month to put {thing} right;Last time I spoke up, {person} stopped talking to me
-        Our rules on {thing} say one thing and {person} does another;Perhaps I misheard what {person} said about {thing}
-        Nobody was hurt, but {thing} matters to {person};We have been close since {city}, {n} years ago""",
-    "ask": """What would you do first about {thing}?;Help me write {n} honest and kind lines to {person}.;Is it my place to speak?
-        Whom should I talk to, {person} or {name}?;How do I raise {thing} without accusing anyone?;Am I making too much of it?
-        Argue both sides, then tell me where you come down.;Draft the e-mail to {name}, please.;What should I ask {person}?
-        Give me {n} options with what speaks against each.;How would you explain {thing} to a child of {n}?""",
-    "open": """At {place} in {city}, {person} {deed}.;I work at {place}, and {person} {deed}.;It is about {person}, who {deed}.
-        Back in {city} I help out at {place} where {person} {deed}.;Hello. {name} from {place} {deed}.;On the {n}th {name} {deed}.
-        I can't sleep, because {person} {deed}.;{name} {deed}, and {person} wants me to say nothing.""",
+        Our rules on {thing} say one thing and {person} does another;Nothing about {thing} is in writing
+        Perhaps I misheard what {person} said about {thing};We have been close since {city}, {n} years ago
+        Nobody was hurt, but {thing} matters to {person}""",
+    "ask": """What would you do first about {thing}?;Help me write {n} honest and kind lines to {person}.
+        Whom should I talk to, {person} or {name}?;How do I raise {thing} without accusing anyone?
+        Argue both sides, then tell me where you come down.;Draft the e-mail to {name}, please.;Is it my place to speak?
+        Give me {n} options with what speaks against each.;How would you explain {thing} to a child of {n}?
+        What should I ask {person}?;Am I making too much of it?""",
+    "open": """At {place} in {city}, {person} {deed}.;I work at {place}, and {person} {deed}.
+        Back in {city} I help out at {place} where {person} {deed}.;Hello. {name} from {place} {deed}.
+        I can't sleep, because {person} {deed}.;{name} {deed}, and {person} wants me to say nothing.
+        It is about {person}, who {deed}.;On the {n}th {name} {deed}.""",
 }
-
 CHOICES = {slot: [part.strip() for part in re.split("[;\n]", parts)] for slot, parts in SLOTS.items()}
 CHOICES |= {"name": NAMES, "city": CITIES, "n": [str(number) for number in range(2, 60)]}
 
@@ -128,20 +131,21 @@ def written(choose: random.Random) -> str:
 
 SYNONYMS = {
     "help": "assist", "make": "create", "write": "compose", "explain": "describe", "give": "provide", "good": "great",
-    "important": "crucial", "start": "begin", "use": "employ", "show": "demonstrate", "find": "locate", "need": "require",
-    "some": "several", "many": "numerous", "best": "top", "different": "various", "tell": "inform", "think": "believe",
-    "job": "position", "buy": "purchase", "ask": "request", "idea": "suggestion", "ideas": "suggestions", "list": "set",
+    "important": "crucial", "start": "begin", "use": "employ", "show": "demonstrate", "find": "locate", "list": "set",
+    "some": "several", "many": "numerous", "best": "top", "different": "various", "tell": "inform", "need": "require",
+    "job": "position", "buy": "purchase", "ask": "request", "idea": "suggestion", "ideas": "suggestions", "try": "attempt",
     "question": "query", "questions": "queries", "how do i": "what is the way to", "can you": "could you",
-    "what are": "which are", "please": "kindly", "story": "tale", "short": "brief", "steps": "stages", "should": "ought to",
-    "children": "kids", "friend": "pal", "improve": "better", "answer": "reply", "try": "attempt", "because": "since",
-    "new": "fresh", "nobody": "no one", "wrong": "mistaken", "plan": "scheme", "say": "mention", "first": "to begin with",
+    "what are": "which are", "please": "kindly", "story": "tale", "short": "brief", "steps": "stages", "think": "believe",
+    "children": "kids", "friend": "pal", "improve": "better", "answer": "reply", "because": "since", "plan": "scheme",
+    "new": "fresh", "nobody": "no one", "wrong": "mistaken", "say": "mention", "first": "to begin with",
+    "should": "ought to",
 }  # fmt: skip
 GREETINGS = ("Hi there! ", "Hello, I hope you are well. ", "Hey, quick question. ", "Good morning. ")
 THANKS = ("", " Thanks in advance!", " Thank you.")
 
 
 def swapped(text: str, choose: random.Random) -> str:
-    """Up to two names and two numbers changed."""
+    """Return it with up to two names and two numbers changed."""
     words = text.split(" ")
     for at in [at for at, word in enumerate(words) if at and re.match(r"[A-Z][a-z]+", word)][:2]:
         words[at] = re.sub(r"[A-Z]\w+", choose.choice(NAMES + CITIES), words[at], count=1)
@@ -151,21 +155,21 @@ def swapped(text: str, choose: random.Random) -> str:
 
 
 def reordered(text: str, choose: random.Random) -> str:
-    """Its clauses turned round."""
+    """Return it with its clauses turned round."""
     clauses = re.split(r"(?<=[.!?,;\n])\s+", text.strip())
     first = choose.randrange(len(clauses))
     return " ".join(clauses[first:] + clauses[:first])
 
 
 def reworded(text: str, _: random.Random) -> str:
-    """Words replaced from a small table."""
+    """Return it with words replaced from a small table."""
     for word, other in SYNONYMS.items():
         text = re.sub(rf"\b{word}\b", other, text, flags=re.IGNORECASE)
     return text
 
 
 def mistyped(text: str, choose: random.Random) -> str:
-    """Two letters changed over in one word of seven."""
+    """Return it with two letters changed over in one word of seven."""
     words = text.split(" ")
     for at, word in enumerate(words):
         if len(word) > 3 and choose.random() < 1 / 7:
@@ -175,18 +179,18 @@ def mistyped(text: str, choose: random.Random) -> str:
 
 
 def shortened(text: str, _: random.Random) -> str:
-    """The last fifth of its words cut off."""
+    """Return it without the last fifth of its words."""
     words = text.split(" ")
     return " ".join(words[: len(words) - len(words) // 5])
 
 
 def greeted(text: str, choose: random.Random) -> str:
-    """A greeting before and sometimes thanks after."""
+    """Return it with a greeting before and sometimes thanks after."""
     return choose.choice(GREETINGS) + text + choose.choice(THANKS)
 
 
 def all_of_it(text: str, choose: random.Random) -> str:
-    """Reworded, mistyped and greeted."""
+    """Return it reworded, mistyped and greeted."""
     return greeted(mistyped(reworded(text, choose), choose), choose)
 
 
@@ -199,30 +203,29 @@ EDITS: dict[str, Callable[[str, random.Random], str]] = {
 
 
 def removed_exact(vectors: np.ndarray, threshold: float) -> list[int]:
-    """All pairs."""
+    """Return the rows that the comparison of all pairs removes."""
     dedup.EXACT_ROWS = len(vectors)
     return removed_ours(vectors, threshold)
 
 
 def removed_clusters(vectors: np.ndarray, threshold: float) -> list[int]:
-    """The way above 100,000 rows, whatever the number."""
+    """Return the rows that go the way above 100,000 rows, whatever their number."""
     dedup.EXACT_ROWS = 0
     return removed_ours(vectors, threshold)
 
 
 def removed_ours(vectors: np.ndarray, threshold: float) -> list[int]:
-    """The rows that habitus removes."""
+    """Return the rows that habitus removes."""
     ids = [str(row) for row in range(len(vectors))]
     return [int(twin.id) for twin in dedup.deduplicate(ids, vectors, threshold=threshold).removed]
 
 
 def removed_faiss(vectors: np.ndarray, threshold: float) -> list[int]:
-    """An inverted file with as many lists and probes as ours, then keep-first."""
-    import faiss
-
+    """Return what an inverted file with as many lists and probes as ours finds, keeping the first."""
+    faiss = importlib.import_module("faiss")
     faiss.omp_set_num_threads(1)
     rows, size = vectors.shape
-    index = faiss.index_factory(size, f"IVF{round(3 * rows**0.5)},Flat", faiss.METRIC_INNER_PRODUCT)
+    index = faiss.index_factory(size, f"IVF{round(dedup.CLUSTERS * rows**0.5)},Flat", faiss.METRIC_INNER_PRODUCT)
     index.cp.max_points_per_centroid, index.cp.niter, index.cp.min_points_per_centroid = 32, 3, 1
     index.train(vectors)
     index.add(vectors)
@@ -237,15 +240,14 @@ def removed_faiss(vectors: np.ndarray, threshold: float) -> list[int]:
 
 
 def removed_semhash(vectors: np.ndarray, threshold: float) -> list[int]:
-    """Semhash with its default index, on the same vectors."""
-    from semhash import SemHash
+    """Return what semhash removes with its default index, on the same vectors."""
 
     class NeverAsked:
         def encode(self, *_: object, **__: object) -> np.ndarray:
             raise AssertionError("the vectors are given")
 
     ids = [str(row) for row in range(len(vectors))]
-    hashed = SemHash.from_embeddings(vectors, ids, model=NeverAsked())
+    hashed = importlib.import_module("semhash").SemHash.from_embeddings(vectors, ids, model=NeverAsked())
     kept = set(hashed.self_deduplicate(threshold=threshold).selected)
     return [row for row, name in enumerate(ids) if name not in kept]
 
@@ -343,7 +345,8 @@ def buckets() -> dict[str, list[str]]:
     for words in (60, 200, 400):
         whole = [answer.split(" ") for answer in answers]
         texts[f"answers, first {words} words"] = [" ".join(text[:words]) for text in whole if len(text) >= words]
-    return texts
+    choose = random.Random(2)
+    return texts | {"made-up prompts on one theme": [written(choose) for _ in range(600)]}
 
 
 def related(texts: list[str]) -> np.ndarray:

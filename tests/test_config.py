@@ -300,10 +300,26 @@ def test_an_anchor_within_itself_is_refused(tmp_path: Path, text: str) -> None:
     assert refusal(tmp_path, text).startswith("config.yaml")
 
 
-@pytest.mark.parametrize("use", ["chats: *i", "seed: *i", "models: {default: {model: lab/owl, params: {stop: *i}}}"])
-def test_anchors_that_multiply_are_refused_in_little_room(tmp_path: Path, use: str) -> None:
-    doubling = "".join(f"{one}: &{one} [{', '.join([f'*{before}'] * 9)}]\n" for before, one in pairwise("abcdefghi"))
-    path = written(tmp_path, f"a: &a [owl, owl, owl, owl, owl, owl, owl, owl, owl]\n{doubling}{use}\n")
+LISTS = "a: &a [owl, owl]\n" + "".join(
+    f"{one}: &{one} [{', '.join([f'*{before}'] * 9)}]\n" for before, one in pairwise("abcdefghi")
+)
+MERGES = "a: &a {owl: 1}\n" + "".join(
+    f"{one}: &{one} {{<<: [{', '.join([f'*{before}'] * 9)}]}}\n" for before, one in pairwise("abcdefghi")
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        LISTS + "chats: *i",
+        LISTS + "seed: *i",
+        LISTS + "models: {default: {model: lab/owl, params: {stop: *i}}}",
+        MERGES + "chats: *i",
+    ],
+    ids=["section", "number", "params", "merges"],
+)
+def test_anchors_that_multiply_are_refused_in_little_room(tmp_path: Path, text: str) -> None:
+    path = written(tmp_path, text)
     script = """
 import pathlib, resource, sys
 from habitus.config import load_config

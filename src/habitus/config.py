@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
@@ -15,13 +15,20 @@ if TYPE_CHECKING:
 
     from pydantic_core import ErrorDetails
 
+Place = tuple[str, ...]
+"""The keys that lead to a value."""
 ROLES: tuple[Role, ...] = get_args(Role)
 
 
 class Section(BaseModel):
-    """A part of the config: unknown keys are mistakes."""
+    """A part of the config: unknown keys are mistakes, and a key with nothing behind it is as if it were not there."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_empty(cls, value: Any) -> Any:
+        return {key: one for key, one in value.items() if one is not None} if isinstance(value, dict) else value
 
 
 class Subject(Section):
@@ -34,16 +41,18 @@ class Subject(Section):
 class Price(Section):
     """What a model costs, in USD per million tokens, where the price list does not know it."""
 
-    input: float = Field(ge=0, description="USD per million input tokens")
-    output: float = Field(ge=0, description="USD per million output tokens")
-    cached: float | None = Field(None, ge=0, description="USD per million cached input tokens; as `input` if not given")
+    input: float = Field(ge=0, strict=True, description="USD per million input tokens")
+    output: float = Field(ge=0, strict=True, description="USD per million output tokens")
+    cached: float | None = Field(
+        None, ge=0, strict=True, description="USD per million cached input tokens; as `input` if not given"
+    )
 
 
 class ModelChoice(Section):
     """A model and how it is asked; `model: NAME` may be shortened to `NAME`."""
 
     model: str | None = Field(None, description="`provider/name`; in `steps` it may be left out to change params alone")
-    params: dict[str, Any] = Field(
+    params: dict[Any, Any] = Field(
         default_factory=dict, description="sent with every call: temperature, max_tokens, top_p, …"
     )
     price: Price | None = Field(None, description="overrides the price list")
@@ -55,10 +64,20 @@ class ModelChoice(Section):
 
     @field_validator("model")
     @classmethod
-    def _has_provider(cls, value: str | None) -> str | None:
-        if value is not None and "/" not in value:
+    def _is_whole(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        provider, slash, name = value.partition("/")
+        if not slash:
             raise ValueError(f"'{value}' names no provider; write provider/name, such as openai/{value}")
+        if not provider.strip() or not name.strip():
+            raise ValueError(f"'{value}' is only half a name; write provider/name")
         return value
+
+    @field_validator("params")
+    @classmethod
+    def _as_json(cls, value: dict[str, Any]) -> dict[str, Any]:
+        return _text_keys(value)
 
 
 class Models(Section):
@@ -73,6 +92,13 @@ class Models(Section):
     target: ModelChoice | None = Field(
         None, description="gives the default answers: the model to be trained, or its like"
     )
+
+    @field_validator("*")
+    @classmethod
+    def _names_one(cls, value: ModelChoice | None) -> ModelChoice | None:
+        if value is not None and value.model is None:
+            raise ValueError("no model is named; params alone belong into `steps`")
+        return value
 
 
 class Provider(Section):
@@ -89,11 +115,11 @@ class Provider(Section):
 class Thresholds(Section):
     """The lowest score of each criterion, 1 to 5, with which a chat is kept."""
 
-    realistic: int = Field(3, ge=1, le=5)
-    embodies: int = Field(4, ge=1, le=5)
-    natural: int = Field(3, ge=1, le=5)
-    discreet: int = Field(4, ge=1, le=5)
-    helpful: int = Field(3, ge=1, le=5)
+    realistic: int = Field(3, ge=1, le=5, strict=True)
+    embodies: int = Field(4, ge=1, le=5, strict=True)
+    natural: int = Field(3, ge=1, le=5, strict=True)
+    discreet: int = Field(4, ge=1, le=5, strict=True)
+    helpful: int = Field(3, ge=1, le=5, strict=True)
 
 
 class Dedup(Section):
@@ -103,7 +129,7 @@ class Dedup(Section):
         "hashing", description="hashing (lexical), minilm, local/PATH, or provider/name of an endpoint"
     )
     threshold: float | None = Field(
-        None, gt=0, le=1, description="cosine from which the later one goes; measured default"
+        None, gt=0, le=1, strict=True, description="cosine from which the later one goes; measured default"
     )
 
 
@@ -128,15 +154,23 @@ class Axes(Section):
 class ChatSettings(Section):
     """The chats recipe."""
 
-    count: int = Field(200, ge=1, description="chats to keep")
-    contrast: float = Field(0.2, ge=0, le=1, description="share of chats in which the trait rightly does not show")
+    count: int = Field(200, ge=1, strict=True, description="chats to keep")
+    contrast: float = Field(
+        0.2, ge=0, le=1, strict=True, description="share of chats in which the trait rightly does not show"
+    )
     turns: dict[int, float] = Field(
         default_factory=lambda: {1: 0.8, 2: 0.15, 3: 0.05},
         description="share of chats by number of user messages, 1 to 5",
     )
-    most_planned: float = Field(3.0, ge=1, description="how many scenarios may be planned for each chat to keep")
-    chunk_tokens: int = Field(1500, ge=100, description="the most tokens of a trait that are shown at once")
-    context_tokens: int = Field(1200, ge=0, description="the most tokens of the document's trade-offs shown beside it")
+    most_planned: float = Field(
+        3.0, ge=1, strict=True, description="how many scenarios may be planned for each chat to keep"
+    )
+    chunk_tokens: int = Field(
+        1500, ge=100, strict=True, description="the most tokens of a trait that are shown at once"
+    )
+    context_tokens: int = Field(
+        1200, ge=0, strict=True, description="the most tokens of the document's trade-offs shown beside it"
+    )
     dedup: Dedup = Field(default_factory=Dedup)
     thresholds: Thresholds = Field(default_factory=Thresholds)
     axes: Axes = Field(default_factory=Axes)
@@ -156,20 +190,22 @@ class Config(Section):
 
     version: Literal[1] = Field(1, description="the format of this file")
     traits: str = Field("traits.md", description="the traits document, relative to the study")
-    seed: int = Field(7, ge=0, description="settles every random choice of the plan")
+    seed: int = Field(7, ge=0, strict=True, description="settles every random choice of the plan")
     subject: Subject = Field(default_factory=Subject)
     models: Models = Field(default_factory=Models)
     steps: dict[str, ModelChoice] = Field(
         default_factory=dict, description="a model or params for one step, by prompt name"
     )
     providers: dict[str, Provider] = Field(default_factory=dict, description="endpoints of your own, by name")
-    concurrency: int = Field(64, ge=1, le=8192, description="the most calls in flight at one model")
-    try_timeout: float = Field(180, gt=0, description="seconds that one try of a call may take")
-    total_timeout: float = Field(900, gt=0, description="seconds after which a call that only fails is given up")
-    budget: float | None = Field(None, gt=0, description="USD at which the study stops spending")
+    concurrency: int = Field(64, ge=1, le=8192, strict=True, description="the most calls in flight at one model")
+    try_timeout: float = Field(180, gt=0, strict=True, description="seconds that one try of a call may take")
+    total_timeout: float = Field(
+        900, gt=0, strict=True, description="seconds after which a call that only fails is given up"
+    )
+    budget: float | None = Field(None, gt=0, strict=True, description="USD at which the study stops spending")
     chats: ChatSettings = Field(default_factory=ChatSettings)
 
-    _lines: dict[tuple[str | int, ...], int] = PrivateAttr(default_factory=dict)
+    _lines: dict[Place, int] = PrivateAttr(default_factory=dict)
     _file: str = PrivateAttr(default="config.yaml")
 
     def choice(self, role: Role, step: str) -> ModelChoice:
@@ -203,13 +239,34 @@ def load_config(path: Path) -> Config:
         UserError: the file is missing, is no YAML, or says something that does not hold; with every complaint's line.
 
     """
+    root, values = _read(path)
+    lines: dict[Place, int] = {}
+    _note_lines(root, (), lines, path)
+    try:
+        config = Config.model_validate(values)
+    except ValidationError as error:
+        raise UserError("\n".join(_complaint(detail, lines, path) for detail in error.errors())) from error
+    config._lines.update(lines)  # noqa: SLF001
+    config._file = path.name  # noqa: SLF001
+    return config
+
+
+def _read(path: Path) -> tuple[yaml.Node | None, dict[str, Any]]:
+    """Return the file as nodes, which know their lines, and as values."""
     try:
         text = path.read_text(encoding="utf-8")
+        # An alias can make a few lines stand for gigabytes, or for themselves.
+        alias = next((event for event in yaml.parse(text) if isinstance(event, yaml.AliasEvent)), None)
+        if alias is not None:
+            problem = "anchors and aliases (&, *) are not used in a config; write it out"
+            raise yaml.error.MarkedYAMLError(problem=problem, problem_mark=alias.start_mark)
         root = yaml.compose(text, Loader=yaml.SafeLoader)
-        values = yaml.safe_load(text) if root is not None else {}
+        values = yaml.safe_load(text)
     except FileNotFoundError as error:
         todo = "Make a study with `habitus init NAME`, or name the folder of one."
         raise UserError("no such file.", where=str(path), todo=todo) from error
+    except OSError as error:
+        raise UserError(f"this file can't be read: {error.strerror}.", where=str(path)) from error
     except UnicodeDecodeError as error:
         raise UserError("this file is not UTF-8.", where=str(path), todo="Save it as UTF-8.") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
@@ -217,23 +274,14 @@ def load_config(path: Path) -> Config:
         place = f"{path}:{mark.line + 1}" if mark else str(path)
         problem = getattr(error, "problem", None) or str(error) or "nested too deeply"
         raise UserError(f"this is not valid YAML: {problem}.", where=place) from error
+    if values is None:
+        return None, {}
     if not isinstance(values, dict):
         raise UserError("a config is a list of `key: value` lines.", where=f"{path}:1")
-    lines: dict[tuple[str | int, ...], int] = {}
-    _note_lines(root, (), lines, path)
-    try:
-        config = Config.model_validate(values)
-    except ValidationError as error:
-        complaints = [_complaint(detail, lines, path) for detail in error.errors()]
-        raise UserError("\n".join(complaints)) from error
-    config._lines.update(lines)  # noqa: SLF001
-    config._file = path.name  # noqa: SLF001
-    return config
+    return root, values
 
 
-def _note_lines(
-    node: yaml.Node | None, loc: tuple[str | int, ...], lines: dict[tuple[str | int, ...], int], path: Path
-) -> None:
+def _note_lines(node: yaml.Node | None, loc: Place, lines: dict[Place, int], path: Path) -> None:
     """Note on which line every key stands, and refuse a key that stands twice."""
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
@@ -249,37 +297,44 @@ def _note_lines(
             _note_lines(value, here, lines, path)
     elif isinstance(node, yaml.SequenceNode):
         for index, value in enumerate(node.value):
-            lines[*loc, index] = value.start_mark.line + 1
-            _note_lines(value, (*loc, index), lines, path)
+            lines[*loc, str(index)] = value.start_mark.line + 1
+            _note_lines(value, (*loc, str(index)), lines, path)
 
 
-def _complaint(detail: ErrorDetails, lines: dict[tuple[str | int, ...], int], path: Path) -> str:
+def _complaint(detail: ErrorDetails, lines: dict[Place, int], path: Path) -> str:
     """Return one line about one mistake: place, key, what is wrong, what was meant."""
-    loc = tuple(part for part in detail["loc"] if not (isinstance(part, str) and part == "[key]"))
-    known = [loc[:end] for end in range(len(loc), 0, -1)]
-    line = next((lines[tuple(str(part) if isinstance(part, int) and part not in lines else part for part in found)]
-                 for found in known if found in lines), 1)  # fmt: skip
-    key = ".".join(str(part) for part in loc)
-    if detail["type"] == "extra_forbidden":
+    loc = tuple(str(part) for part in detail["loc"] if part != "[key]")
+    line = next((lines[loc[:end]] for end in range(len(loc), 0, -1) if loc[:end] in lines), 1)
+    key = ".".join(loc)
+    if detail["type"] in {"extra_forbidden", "invalid_key"}:
         choices = _choices(loc[:-1])
-        hint = nearest(str(loc[-1]), choices) or f" There are: {', '.join(choices)}."
+        hint = nearest(loc[-1], choices) or f" There are: {', '.join(choices)}."
         return f"{path}:{line}: unknown key '{key}'.{hint}"
     message = detail["msg"].removeprefix("Value error, ")
-    return f"{path}:{line}: {key}: {message[:1].lower()}{message[1:]} (found {detail['input']!r})."
+    # A text is not repeated: it may be a key that stands in the wrong place.
+    found = f" (found {detail['input']!r})" if isinstance(detail["input"], int | float) else ""
+    return f"{path}:{line}: {key}: {message[:1].lower()}{message[1:]}{found}."
 
 
-def _choices(loc: tuple[str | int, ...]) -> list[str]:
-    """Return the keys that the section at `loc` may have."""
+def _choices(loc: Place) -> list[str]:
+    """Return the keys that the section at a place may have."""
     section: Any = Config
-    for part in loc:
-        field = section.model_fields.get(str(part)) if isinstance(section, type) else None
-        if field is None:
-            # Inside a mapping of sections (steps, providers) the key is free and its value is the section.
-            continue
-        kinds = [kind for kind in (field.annotation, *get_args(field.annotation)) if _is_section(kind)]
-        section = kinds[0] if kinds else section
+    parts = iter(loc)
+    for part in parts:
+        field = section.model_fields.get(part)
+        kinds = [field.annotation, *get_args(field.annotation)] if field else []
+        if field and get_origin(field.annotation) is dict:
+            next(parts, None)  # the name of one of many
+        section = next((kind for kind in kinds if _is_section(kind)), section)
     return list(section.model_fields)
 
 
 def _is_section(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
+def _text_keys(value: Any) -> Any:
+    """Return a value whose keys are texts, as JSON has them."""
+    if isinstance(value, dict):
+        return {str(key): _text_keys(one) for key, one in value.items()}
+    return [_text_keys(one) for one in value] if isinstance(value, list) else value

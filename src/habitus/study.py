@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from importlib import metadata
+from itertools import count
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -68,8 +68,8 @@ class Dataset:
         files = [path for path in self.folder.glob("*.*") if path.is_file()]
         if not files:
             return None
-        number = 1 + sum(1 for path in self.folder.glob("old-*") if path.is_dir())
-        aside = self.folder / f"old-{number}"
+        taken = {path.name for path in self.folder.glob("old-*")}
+        aside = next(self.folder / name for number in count(1) if (name := f"old-{number}") not in taken)
         aside.mkdir()
         for path in files:
             path.rename(aside / path.name)
@@ -137,7 +137,7 @@ class Study:
         finally:
             lock.release()
 
-    @cached_property
+    @property
     def manifest(self) -> dict[str, Any]:
         """What is known of how the study's files were made."""
         path = self.root / "manifest.json"
@@ -149,7 +149,11 @@ class Study:
             raise UserError(
                 f"the manifest is damaged: {error}.", where=str(path), todo="Restore it from a copy."
             ) from error
-        return found if isinstance(found, dict) else {}
+        if not isinstance(found, dict):
+            raise UserError(
+                "the manifest is damaged: it is no object.", where=str(path), todo="Restore it from a copy."
+            )
+        return found
 
     def write_manifest(self, dataset: str, entry: dict[str, Any]) -> None:
         """Set what the manifest says of one dataset; the file is whole at any moment."""
@@ -160,12 +164,12 @@ class Study:
             "libraries": {name: metadata.version(name) for name in ("aiohttp", "jinja2", "pydantic")},
             "written": datetime.now(UTC).isoformat(timespec="seconds"),
         }
-        datasets = self.manifest.get("datasets", {}) | {dataset: entry}
-        self.manifest.update(about | {"datasets": datasets})
+        before = self.manifest
+        whole = before | about | {"datasets": before.get("datasets", {}) | {dataset: entry}}
         path = self.root / "manifest.json"
         fresh = path.with_suffix(".json.new")
         with fresh.open("wb") as file:
-            file.write(orjson.dumps(self.manifest, option=orjson.OPT_INDENT_2))
+            file.write(orjson.dumps(whole, option=orjson.OPT_INDENT_2))
             file.flush()
             os.fsync(file.fileno())
         fresh.replace(path)
@@ -182,7 +186,11 @@ def make_study(root: Path) -> list[Path]:
         raise UserError("there is something here already.", where=str(root), todo="Name a new folder.")
     package = Path(__file__).parent
     sources = {"config.yaml": package / "starter.yaml", "traits.md": package / "traits" / "example.md"}
-    root.mkdir(parents=True, exist_ok=True)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        todo = "Name a folder that can be made."
+        raise UserError("a file stands where a folder would have to be.", where=str(root), todo=todo) from error
     for name, source in sources.items():
         (root / name).write_text(source.read_text(encoding="utf-8"), encoding="utf-8")
     return [root / name for name in sources]
@@ -210,13 +218,12 @@ class Rows:
 
 
 def encode(row: BaseModel | dict[str, Any]) -> bytes:
-    """Return a row as one line of JSON; text that is not valid Unicode loses the offending half characters."""
+    """Return a row as one line of JSON; half characters, which are no valid Unicode, are replaced."""
     value = row.model_dump(mode="python") if isinstance(row, BaseModel) else row
     try:
         return orjson.dumps(value, default=_plain, option=orjson.OPT_APPEND_NEWLINE)
     except TypeError:
-        text = json.dumps(value, ensure_ascii=False, default=_plain)
-        return text.encode("utf-8", "replace") + b"\n"
+        return orjson.dumps(_whole(value), default=_plain, option=orjson.OPT_APPEND_NEWLINE)
 
 
 def read_rows(path: Path) -> Iterator[dict[str, Any]]:
@@ -236,11 +243,24 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
                 row = orjson.loads(line)
             except orjson.JSONDecodeError as error:
                 raise UserError(
-                    f"not JSON: {error}.", where=f"{path}:{number}", todo="Mend or delete the line."
+                    f"not JSON from character {error.pos + 1} on.",
+                    where=f"{path}:{number}",
+                    todo="Mend or delete the line.",
                 ) from error
             if not isinstance(row, dict):
                 raise UserError("a row is a JSON object.", where=f"{path}:{number}", todo="Mend or delete the line.")
             yield row
+
+
+def _whole(value: Any) -> Any:
+    """Return a value in whose texts half characters are replaced."""
+    if isinstance(value, BaseModel):
+        value = value.model_dump(mode="python")
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {_whole(key): _whole(one) for key, one in value.items()}
+    return [_whole(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def _plain(value: Any) -> Any:

@@ -306,11 +306,12 @@ class TestModelsThatMisbehave:
             )
             for study in (hostile, friendly):
                 command = [sys.executable, "-m", "habitus", "--quiet", "generate", "chats", str(study)]
-                process = await asyncio.create_subprocess_exec(*command)
-                assert await process.wait() == 0
+                process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
+                _, told = await process.communicate()
+                assert process.returncode == 0, told.decode()
             assert server.faults.total() > 0
-        told = [[row["messages"] for row in rows(one / "chats" / "kept.jsonl")] for one in (friendly, hostile)]
-        assert told[0] == told[1]
+        kept = [[row["messages"] for row in rows(one / "chats" / "kept.jsonl")] for one in (friendly, hostile)]
+        assert kept[0] == kept[1]
 
 
 class TestExchange:

@@ -191,7 +191,7 @@ class _Walk:
         for _, twin, score in pairs:
             if free[0][0] >= score:
                 break
-            if self.lowest[twin] >= (score if len(free) == 1 else min(score, free[-2][1])):
+            if self.lowest[twin] >= (score if free[-1][0] < score else min(score, free[-2][1])):
                 continue
             stays = self.kept.get(twin, ALWAYS)
             taken = _overlap(_overlap(free, stays), ((-math.inf, score),))
@@ -210,9 +210,17 @@ def _growing(columns: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def _overlap(first: Intervals, second: Intervals) -> Intervals:
-    """Return the thresholds in both, ascending."""
-    both = ((max(a, c), min(b, d)) for a, b in first for c, d in second)
-    return tuple((low, high) for low, high in both if low < high)
+    """Return the thresholds in both; all intervals are ascending and apart."""
+    both, left, right = [], 0, 0
+    while left < len(first) and right < len(second):
+        (low, high), (other_low, other_high) = first[left], second[right]
+        if max(low, other_low) < min(high, other_high):
+            both.append((max(low, other_low), min(high, other_high)))
+        if high < other_high:
+            left += 1
+        else:
+            right += 1
+    return tuple(both)
 
 
 def _without(all_: Intervals, taken: Intervals) -> Intervals:

@@ -28,7 +28,8 @@ _INTENTS = {
     "step": r"one step at a time|first step",
     "talk": r"have to talk to|have to tell|how do i begin|practise what|i ring you",
     "figures": r"work it through|through the numbers|adds? up",
-    "text": r"\b(?:write|draft|letter|put together|text for|look this over|read this|say the same)\b",
+    "text": r"\b(?:write (?:the|a|me|to|something|back)|draft|letter to|put together|text for|look this over|read this"
+    r"|say the same)\b",
 }
 _WANTED = {name: re.compile(pattern) for name, pattern in _INTENTS.items()}
 
