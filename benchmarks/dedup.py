@@ -24,7 +24,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 os.environ |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 import numpy as np
@@ -222,7 +222,7 @@ def removed_ours(vectors: np.ndarray, threshold: float) -> list[int]:
 
 def removed_faiss(vectors: np.ndarray, threshold: float) -> list[int]:
     """Return what an inverted file with as many lists and probes as ours finds, keeping the first."""
-    faiss = importlib.import_module("faiss")
+    faiss: Any = importlib.import_module("faiss")
     faiss.omp_set_num_threads(1)
     rows, size = vectors.shape
     index = faiss.index_factory(size, f"IVF{round(dedup.CLUSTERS * rows**0.5)},Flat", faiss.METRIC_INNER_PRODUCT)

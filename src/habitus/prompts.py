@@ -11,11 +11,10 @@ from jinja2 import (
     FileSystemLoader,
     StrictUndefined,
     Template,
-    TemplateError,
-    TemplateNotFound,
     TemplateSyntaxError,
     UndefinedError,
     meta,
+    nodes,
 )
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -76,15 +75,18 @@ class Prompts:
             parts = {role: "".join(block(context)).strip() for role, block in template.blocks.items()}
         except UndefinedError as error:
             raise self._undefined(name, error, variables) from error
-        except TemplateError as error:
-            raise UserError(f"the prompt can't be rendered: {error}.", where=str(self.path(name))) from error
+        except Exception as error:  # whatever it is, the template did it
+            raise UserError(f"the prompt can't be rendered: {error}.", where=self._place(name, error)) from error
         opening: list[Message] = [{"role": "system", "content": parts["system"]}] if parts.get("system") else []
         closing: list[Message] = [{"role": "user", "content": parts["user"]}] if parts.get("user") else []
+        if not opening and not closing:
+            raise UserError("the prompt comes out empty.", where=str(self.path(name)))
         return [*opening, *history, *closing]
 
     def hash(self, name: str) -> str:
         """Return 12 hex digits over the prompt's text and that of every part it includes."""
         if name not in self._hashes:
+            self._template(name)
             digest = sha256()
             for part in (name, *self._parts(name)):
                 digest.update(self._source(part).encode())
@@ -93,16 +95,13 @@ class Prompts:
 
     def _template(self, name: str) -> Template:
         if name not in self._templates:
+            tree = self._tree(name)
+            for part in self._parts(name):
+                self._tree(part)
             try:
                 template = self._jinja.get_template(f"{name}.md")
-            except TemplateNotFound as error:
-                hint = nearest(str(error.name).removesuffix(".md"), self.names)
-                raise UserError(
-                    f"no prompt '{error.name}'.{hint}", todo=f"There are: {', '.join(self.names)}."
-                ) from error
-            except TemplateSyntaxError as error:
-                place = f"{error.filename or self.path(name)}:{error.lineno}"
-                raise UserError(f"this prompt is not valid Jinja: {error.message}.", where=place) from error
+            except TemplateSyntaxError as error:  # what only compiling finds, such as an unknown filter
+                raise self._broken(name, error) from error
             if not template.blocks.keys() <= {"system", "user"} or not template.blocks:
                 raise UserError(
                     "a prompt consists of the blocks 'system' and 'user', and this one has "
@@ -111,28 +110,70 @@ class Prompts:
                     where=str(self.path(name)),
                     todo="Write {% block user %}…{% endblock %} around the message.",
                 )
+            if lines := [node.lineno for node in tree.body if not _may_stand_outside(node)]:
+                raise UserError(
+                    "what stands outside the blocks 'system' and 'user' is not sent, and extends does nothing.",
+                    where=f"{self.path(name)}:{lines[0]}",
+                    todo="Move it into a block.",
+                )
             self._templates[name] = template
         return self._templates[name]
 
+    def _tree(self, name: str) -> nodes.Template:
+        try:
+            return self._jinja.parse(self._source(name), filename=str(self.path(name)))
+        except TemplateSyntaxError as error:
+            raise self._broken(name, error) from error
+
+    def _broken(self, name: str, error: TemplateSyntaxError) -> UserError:
+        place = f"{self.path(name)}:{error.lineno}"
+        return UserError(f"this prompt is not valid Jinja: {error.message}.", where=place)
+
     def _source(self, name: str) -> str:
         try:
-            return self.path(name).read_text(encoding="utf-8")
+            return self.path(name).read_text(encoding="utf-8-sig")
+        except FileNotFoundError as error:
+            known = ", ".join(self.names)
+            raise UserError(f"no prompt '{name}'.{nearest(name, self.names)}", todo=f"There are: {known}.") from error
         except UnicodeDecodeError as error:
             raise UserError(
                 "this prompt is not UTF-8.", where=str(self.path(name)), todo="Save it as UTF-8."
             ) from error
 
     def _parts(self, name: str) -> tuple[str, ...]:
-        """Return the names of the files that a prompt includes."""
-        self._template(name)
-        found = meta.find_referenced_templates(self._jinja.parse(self._source(name)))
-        return tuple(sorted(part.removesuffix(".md") for part in found if part))
+        """Return the names of the files that a prompt includes, and that those include."""
+        found: set[str] = set()
+        left = [name]
+        while left:
+            referenced = meta.find_referenced_templates(self._tree(left.pop()))
+            fresh = {part.removesuffix(".md") for part in referenced if part} - found
+            found |= fresh
+            left += fresh
+        return tuple(sorted(found))
+
+    def _place(self, name: str, error: Exception) -> str:
+        """Return the file and line of a template in which an error arose."""
+        place = str(self.path(name))
+        trace = error.__traceback__
+        while trace is not None:
+            template = trace.tb_frame.f_globals.get("__jinja_template__")
+            if isinstance(template, Template):
+                place = f"{template.filename}:{template.get_corresponding_lineno(trace.tb_lineno)}"
+            trace = trace.tb_next
+        return place
 
     def _undefined(self, name: str, error: UndefinedError, variables: dict[str, Any]) -> UserError:
         told = str(error.message)
         missing = told.split("'")[1] if "'" in told else told
         return UserError(
             f"{told}.{nearest(missing, variables)}",
-            where=str(self.path(name)),
+            where=self._place(name, error),
             todo=f"This step has: {', '.join(sorted(variables))}.",
         )
+
+
+def _may_stand_outside(node: nodes.Node) -> bool:
+    is_space = isinstance(node, nodes.Output) and all(
+        isinstance(part, nodes.TemplateData) and not part.data.strip("\ufeff \r\n\t") for part in node.nodes
+    )
+    return is_space or isinstance(node, nodes.Block)

@@ -17,14 +17,15 @@ LEAK_WORDS = 12
 """So many words in a row, taken over from the traits document, are a quotation and not a turn of phrase."""
 
 _PLACEHOLDER = re.compile(
-    r"\[(?:insert|attached|attachment|your|name|date|company|paste|link|image|photo|file|details?|etc)\b[^\]\n]{0,60}\]"
-    r"|<(?:insert|your|name|paste)\b[^>\n]{0,60}>|lorem ipsum|\bXX+\b",
+    r"(?<![\w\]])\[(?:insert|attached|attachment|your|name|date|company|paste|link|image|photo|file|details?|etc)\b[^\]\n]{0,60}\](?![(\[])"
+    r"|<(?:insert|your|name|paste)\b[^>\n]{0,60}>(?![^<\n]*</)|lorem ipsum|(?-i:\bX{3,}\b)",
     re.IGNORECASE,
 )
 _REFERS_TO_SELF = re.compile(
-    r"\b(?:traits? document|my (?:guidelines|instructions|training|system prompt|programming)"
-    r"|as an? (?:AI|language model|assistant trained)"
-    r"|I(?:'m| am| was) (?:trained|designed|programmed|instructed) to)\b",
+    r"\b(?:traits? document|my (?:guidelines|system prompt|programming)"
+    r"|my (?:instructions|training) (?:tells?|says?|asks?|requires?|forbids?|allows?|prevents?|data)"
+    r"|as an? (?:large )?(?:language model|assistant trained|AI(?= language| model| assistant| system|[,.;:]| I\b))"
+    r"|I(?:'m| am) (?:trained|designed|programmed|instructed) to|I was (?:designed|programmed) to)\b",
     re.IGNORECASE,
 )
 _SAME = str.maketrans({"’": "'", "‘": "'", "“": '"', "”": '"', "–": "-", "—": "-", "\u00a0": " "})  # noqa: RUF001
@@ -45,7 +46,7 @@ class Checks:
 
     def answer(self, text: str) -> str | None:
         """Say what bars an answer from use."""
-        if found := _REFERS_TO_SELF.search(text):
+        if found := _REFERS_TO_SELF.search(text.translate(_SAME)):
             return f"speaks of its instructions: '{found[0]}'"
         if found := next((run for run in _runs(text) if run in self._passages), None):
             return f"quotes the traits document: '{found}'"
@@ -79,11 +80,11 @@ def unsupported(found: dict[str, Verdict]) -> str | None:
 
 def plain(text: str) -> str:
     """Return a text without the differences that do not make a quotation false: spacing, case, kind of quote marks."""
-    text = " ".join(text.translate(_SAME).lower().split())
+    text = " ".join(re.sub(r"[*_`]", "", text.translate(_SAME)).lower().split())
     return text.strip(" \"'.*_…")
 
 
 def _runs(text: str) -> Iterable[str]:
     """Yield every run of LEAK_WORDS words."""
-    words = re.findall(r"[\w']+", text.translate(_SAME).lower())
+    words = re.findall(r"[^\W_]+(?:'[^\W_]+)*", text.translate(_SAME).lower())
     return (" ".join(words[at : at + LEAK_WORDS]) for at in range(len(words) - LEAK_WORDS + 1))

@@ -30,14 +30,21 @@ def export_chats(dataset: Dataset, kind: str, to: Path) -> tuple[Path, int]:
     if not rows:
         raise UserError("nothing kept yet.", where=str(dataset.kept), todo="Run `habitus generate chats` first.")
     ending = "parquet" if kind == "parquet" else "jsonl"
-    path = to if to.suffix else to / f"{dataset.name}-{kind}.{ending}"
+    path = to if to.suffix and not to.is_dir() else to / f"{dataset.name}-{kind}.{ending}"
     if path.exists():
         raise UserError("this file exists already.", where=str(path), todo="Move it away, or name another with --to.")
+    for number, row in enumerate(rows, start=1):
+        if missing := [key for key in ("id", "trait", "messages", "meta") if key not in row]:
+            raise UserError(
+                f"this row has no '{missing[0]}'.", where=f"{dataset.kept}:{number}", todo="Mend or delete the line."
+            )
     path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f"{path.name}.new")
     if kind == "parquet":
-        _parquet(rows, path)
+        _parquet(rows, fresh)
     else:
-        path.write_bytes(b"".join(encode(row) for row in _shaped(rows, kind)))
+        fresh.write_bytes(b"".join(encode(row) for row in _shaped(rows, kind)))
+    fresh.replace(path)
     return path, len(rows)
 
 

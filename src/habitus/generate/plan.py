@@ -6,6 +6,7 @@ thousandth seat is the same whether or not the others were ever taken.
 
 from __future__ import annotations
 
+import math
 import random
 import re
 from calendar import day_name, month_name
@@ -31,6 +32,7 @@ BLOCK = 5
 """Seats planned in one call: seen together, they come out different from each other."""
 FIRST_YIELD = 0.8
 """Share of planned scenarios that become kept chats, before anything is known of it."""
+_CALENDAR = frozenset([*day_name, *month_name])
 GOLDEN = 0.6180339887498949
 _CALENDAR = frozenset([*day_name, *month_name])
 MOST_DOMAIN, MOST_OPENING, MOST_NAME = 0.05, 0.03, 0.03
@@ -51,7 +53,8 @@ class Seats:
         own = {axis: values for axis, values in settings.axes.model_dump().items() if values is not None}
         self.axes: Mapping[str, Sequence[str]] = built_in_axes() | own
         self.document, self.settings, self.seed = document, settings, seed
-        fitting = chunks(document.context, settings.context_tokens) if settings.context_tokens else ()
+        shown = bool(document.context and settings.context_tokens)
+        fitting = chunks(document.context, settings.context_tokens) if shown else ()
         self.context = fitting[0] if fitting else ""
         self.context_is_whole = len(fitting) <= 1 and bool(fitting) == bool(document.context)
         self._shuffled = lru_cache(maxsize=256)(self._shuffle)
@@ -66,7 +69,9 @@ class Seats:
         turn, place = divmod(index // BLOCK, len(self.document.traits))
         order = self._shuffled("trait", turn, len(self.document.traits))
         trait = self.document.traits[order[place]]
-        contrast = self._share(f"contrast {trait.id}", turn * BLOCK + index % BLOCK) < self.settings.contrast
+        rank = self._contrasts(trait.id, turn * BLOCK + index % BLOCK)
+        contrast = self._contrasts(trait.id, turn * BLOCK + index % BLOCK + 1) > rank
+        kinds = self.axes["contrast"]
         return Scenario(
             id=f"chat-{index:07d}",
             index=index,
@@ -74,7 +79,7 @@ class Seats:
             chunk=turn % len(trait.chunks),
             domain=self._pick("domain", index),
             form=self._pick("form", index),
-            what=self._pick("contrast" if contrast else "what", index),
+            what=kinds[(order[place] + rank) % len(kinds)] if contrast else self._pick("what", index),
             how="a plain and good answer" if contrast else self._pick("how", index),
             why="" if contrast else self._pick("why", index),
             voice=self._pick("voice", index),
@@ -107,6 +112,11 @@ class Seats:
         order = list(range(size))
         random.Random(f"{self.seed} {axis} {turn}").shuffle(order)
         return order
+
+    def _contrasts(self, trait: str, position: int) -> int:
+        """Return how many of a trait's seats before a position are contrasts."""
+        start = random.Random(f"{self.seed} contrast {trait}").random()
+        return math.floor(start + position * self.settings.contrast)
 
     def _share(self, name: str, position: int) -> float:
         """Return a number in [0, 1) from a sequence that fills it evenly, so that shares hold in every stretch."""
@@ -149,7 +159,8 @@ def spread(prompts: Iterable[tuple[Scenario, str]]) -> list[Spread]:
         domains[scenario.domain] += 1
         openings[" ".join(re.findall(r"[\w']+", text.lower())[:3])] += 1
         # A capitalised word that follows a lower-case one is a name more often than not, in most languages.
-        names.update(set(re.findall(r"(?<=[a-z,] )[A-Z][a-z]+\b", text)) - _CALENDAR)
+        words = re.findall(r"(?:(?<=[^\W\d_A-Z] )|(?<=, ))[^\W\d_]{2,}", text)
+        names.update({word for word in words if word[0].isupper() and word[1:].islower()} - _CALENDAR)
     total = sum(domains.values())
     rows = (("field", domains, MOST_DOMAIN), ("opening", openings, MOST_OPENING), ("name", names, MOST_NAME))
     return [

@@ -20,7 +20,9 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 try:
     import numpy as np
 except ImportError as missing:
-    raise UserError("embeddings need numpy.", todo='Run: pip install "habitus[generate]"') from missing
+    raise UserError(
+        "embeddings need numpy, which is not installed.", todo='Run: pip install "habitus[generate]"'
+    ) from missing
 
 BATCH = 64
 IN_FLIGHT = 8

@@ -7,6 +7,7 @@ for a known call costs a look-up and no money, which is all that resuming is.
 from __future__ import annotations
 
 import asyncio
+import json
 import sqlite3
 import time
 import zlib
@@ -73,7 +74,7 @@ class StepTotal:
 def call_key(model: str, messages: list[Message], params: Params) -> bytes:
     """Return the 16 bytes by which a call is known again."""
     schema = params.schema.schema if params.schema else None
-    seen = orjson.dumps([model, params.settings, messages, schema, params.sample], option=orjson.OPT_SORT_KEYS)
+    seen = _packed([model, params.settings, messages, schema, params.sample])
     return blake2b(seen, digest_size=16).digest()
 
 
@@ -90,6 +91,7 @@ class Ledger:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger")
+        self._closed = False
         self._writer = _connect(path, create=True)
         self._reader = _connect(path)
         self._rows: dict[bytes, int] = {
@@ -120,6 +122,8 @@ class Ledger:
 
     async def add(self, call: Call) -> None:
         """Write one finished call; returns when it is on disk."""
+        if self._closed:
+            raise RuntimeError("the ledger is closed")
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._pending.append((call, done))
         if self._flusher is None or self._flusher.done():
@@ -137,10 +141,10 @@ class Ledger:
             self._next += len(group)
             try:
                 await loop.run_in_executor(self._thread, self._commit, first, [call for call, _ in group])
-            except sqlite3.Error as error:
+            except Exception as error:  # noqa: BLE001  # whoever waits is told, whatever it was
                 self._systems.clear()  # what this transaction wrote of them is rolled back
-                _refuse(group, _storage_error(self.path, error))
-                return
+                _refuse(group, _storage_error(self.path, error) if isinstance(error, sqlite3.Error) else error)
+                continue
             for row, (call, done) in enumerate(group, start=first):
                 self._rows[call.key] = row
                 if not done.done():
@@ -156,7 +160,7 @@ class Ledger:
                 answer, usage = call.completion, call.completion.usage
                 tokens = (usage.input_tokens, usage.output_tokens, usage.cached_tokens) if usage else (None, None, None)
                 calls.append((
-                    row, call.key, call.step, call.record, call.model, answer.model, answer.finish,
+                    row, call.key, *map(_whole, (call.step, call.record, call.model, answer.model, answer.finish)),
                     *tokens, call.dollars, answer.latency, now,
                 ))  # fmt: skip
                 texts.append((row, self._request(call), zlib.compress(answer.text.encode("utf-8", "replace"), 1)))
@@ -176,7 +180,7 @@ class Ledger:
             "schema": schema,
             "sample": call.params.sample,
         }
-        return zlib.compress(orjson.dumps(request), 1)
+        return zlib.compress(_packed(request), 1)
 
     def _system(self, text: str) -> int:
         """Return the row of a system message, writing it the first time this process meets it."""
@@ -205,6 +209,7 @@ class Ledger:
 
     async def close(self) -> None:
         """Commit what is left and close the file."""
+        self._closed = True
         if self._flusher is not None:
             await self._flusher
         self._thread.shutdown()
@@ -217,8 +222,7 @@ def read_totals(path: Path) -> list[StepTotal]:
     if not path.exists():
         return []
     with closing(_connect(path)) as reader:
-        is_made = reader.execute("PRAGMA user_version").fetchone()[0] > 0
-        return _totals(reader) if is_made else []
+        return _totals(reader) if _version(reader) else []
 
 
 def _totals(reader: sqlite3.Connection) -> list[StepTotal]:
@@ -230,23 +234,56 @@ def _totals(reader: sqlite3.Connection) -> list[StepTotal]:
 
 
 def _connect(path: Path, *, create: bool = False) -> sqlite3.Connection:
-    """Open the file, make its tables where it is new, and refuse what is not ours."""
+    """Open the file, with `create` make its tables where it is new, and refuse what is not ours."""
     try:
         connection = sqlite3.connect(path, check_same_thread=False, timeout=10)
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-        if version > VERSION:
-            raise UserError(
-                f"this ledger has format {version}, and this habitus reads up to {VERSION}",
-                where=str(path),
-                todo="Install a newer habitus.",
-            )
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        if version == 0 and create:
-            connection.executescript(f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version = {VERSION}; COMMIT;")
     except sqlite3.Error as error:
         raise _storage_error(path, error) from error
+    try:
+        _prepare(connection, path, create=create)
+    except sqlite3.Error as error:
+        connection.close()
+        raise _storage_error(path, error) from error
+    except UserError:
+        connection.close()
+        raise
     return connection
+
+
+def _prepare(connection: sqlite3.Connection, path: Path, *, create: bool) -> None:
+    version = _version(connection)
+    if version > VERSION:
+        raise UserError(
+            f"this ledger has format {version}, and this habitus reads up to {VERSION}.",
+            where=str(path),
+            todo="Install a newer habitus.",
+        )
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if tables and not tables >= {"calls", "texts", "systems"}:
+        raise UserError("this database is no ledger.", where=str(path), todo="Move it away, or name another study.")
+    if not create:
+        return
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    if version == 0:
+        connection.executescript(f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version = {VERSION}; COMMIT;")
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return connection.execute("PRAGMA user_version").fetchone()[0]
+
+
+def _packed(value: Any) -> bytes:
+    """Return a value as JSON with its keys in order; half characters are replaced, numbers as keys become text."""
+    try:
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    except TypeError:
+        return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode("utf-8", "replace")
+
+
+def _whole(text: str) -> str:
+    """Return a text without half characters, which SQLite does not take."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _storage_error(path: Path, error: sqlite3.Error) -> UserError:
@@ -259,7 +296,7 @@ def _storage_error(path: Path, error: sqlite3.Error) -> UserError:
     return UserError(f"the ledger can't be written or read: {error}.", where=str(path), todo=todo)
 
 
-def _refuse(group: list[tuple[Call, asyncio.Future[None]]], error: UserError) -> None:
+def _refuse(group: list[tuple[Call, asyncio.Future[None]]], error: Exception) -> None:
     for _, done in group:
         if not done.done():
             done.set_exception(error)
