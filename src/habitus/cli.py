@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import math
 import os
 import signal
 import sys
@@ -73,6 +74,7 @@ def check(study: Path, *, count: int | None, offline: bool) -> None:
     from habitus import show
     from habitus.generate.dataset import checked
     from habitus.generate.estimate import estimate
+    from habitus.generate.plan import BLOCK, FIRST_YIELD
     from habitus.traits.lint import lint
 
     opened = _open(study)
@@ -87,6 +89,12 @@ def check(study: Path, *, count: int | None, offline: bool) -> None:
                     "with each trait; raise chats.context_tokens to show more"
                 )
             number = count or opened.config.chats.count
+            if (reached := round(number / FIRST_YIELD / BLOCK)) < len(seats.document.traits):
+                enough = math.ceil(len(seats.document.traits) * BLOCK * FIRST_YIELD)
+                show.warn(
+                    f"{number:,} chats reach about {reached:,} of {len(seats.document.traits):,} traits; "
+                    f"{enough:,} reach them all"
+                )
             show.plan(estimate(opened, engine, seats, number), number)
             for name, model in engine.models.items():
                 reach = getattr(model, "check", None)

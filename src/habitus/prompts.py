@@ -53,6 +53,27 @@ class Prompts:
         found = (path.relative_to(PACKAGE).with_suffix("").as_posix() for path in PACKAGE.glob("*/*.md"))
         return tuple(sorted(found))
 
+    def check_overrides(self) -> None:
+        """See that every file of the study's own replaces one of the package's.
+
+        Raises:
+            UserError: one does not, so that it would never be used.
+
+        """
+        known = {path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.md")}
+        own = (
+            sorted(path.relative_to(self.overrides).as_posix() for path in self.overrides.rglob("*.md"))
+            if self.overrides
+            else []
+        )
+        for name in own:
+            # Parts that only the study's own prompts include may be called as the user likes.
+            if name not in known and not name.rpartition("/")[2].startswith("_"):
+                hint = nearest(name, known)
+                raise UserError(
+                    f"this file replaces no prompt.{hint}", where=f"{self.overrides}/{name}", todo="Rename it."
+                )
+
     def path(self, name: str) -> Path:
         """Return the file that a prompt comes from."""
         own = self.overrides / f"{name}.md" if self.overrides else None

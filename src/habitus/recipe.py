@@ -22,6 +22,7 @@ from habitus.errors import (
     ModelUnusable,
     RunStopped,
     UserError,
+    nearest,
 )
 from habitus.models import Completion, Message, Model, Params, open_model
 from habitus.models.costs import Price, cost, price_of
@@ -336,6 +337,11 @@ def _rare_collections() -> Generator[None]:
 async def open_engine(study: Study, *, export_only: bool = False) -> AsyncGenerator[Engine]:
     """Open a study's prompts, ledger and models, and close them however the run ends."""
     prompts = Prompts(study.prompts if study.prompts.is_dir() else None)
+    prompts.check_overrides()
+    for step in study.config.steps:
+        if step not in prompts.names:
+            hint = nearest(step, prompts.names)
+            raise UserError(f"there is no step '{step}'.{hint}", where=str(study.root / "config.yaml"))
     engine = Engine(study.config, prompts, Ledger(study.ledger), folder=study.root, export_only=export_only)
     try:
         yield engine

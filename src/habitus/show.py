@@ -228,7 +228,10 @@ async def progress(state: Progress, tally: Tally) -> AsyncGenerator[None]:
         return
     if progress_console.is_terminal:
         with Live(
-            console=progress_console, get_renderable=lambda: _live(state, tally, began, start), refresh_per_second=4, transient=True
+            console=progress_console,
+            get_renderable=lambda: _live(state, tally, began, start),
+            refresh_per_second=4,
+            transient=True,
         ):
             yield
         note(_headline(state, tally, began, start))

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import importlib.util
 import subprocess
 import sys
@@ -109,7 +108,7 @@ async def test_a_text_has_the_same_vector_whatever_stands_around_it() -> None:
     assert np.array_equal((await hashed(LEASE))[0], (await hashed(*crowd, LEASE, CHOIR))[len(crowd)])
 
 
-async def test_hashing_gives_the_same_vector_in_another_process() -> None:
+def test_hashing_gives_the_same_vector_in_another_process() -> None:
     program = (
         "import asyncio, sys; from habitus.models.embed import Hashing;"
         "sys.stdout.write(asyncio.run(Hashing().vectors([sys.argv[1]])).tobytes().hex())"
@@ -121,14 +120,13 @@ async def test_hashing_gives_the_same_vector_in_another_process() -> None:
         [sys.executable, "-c", program, LEASE], env=environment, check=True, capture_output=True, text=True
     )
 
-    assert bytes.fromhex(told.stdout) == (await Hashing().vectors([LEASE])).tobytes()
+    assert bytes.fromhex(told.stdout) == asyncio.run(Hashing().vectors([LEASE])).tobytes()
 
 
 @given(st.lists(st.text(), min_size=1, max_size=8))
 @settings(max_examples=100, deadline=None)
 def test_every_text_has_a_direction(texts: list[str]) -> None:
     vectors = asyncio.run(embed(texts, open_embedder("hashing")))
-    gc.collect()
 
     assert vectors.shape[0] == len(texts)
     assert np.linalg.norm(vectors, axis=1) == pytest.approx(1, abs=1e-5)
@@ -149,7 +147,7 @@ async def test_an_endpoint_gets_batches_a_few_at_a_time_and_order_is_kept() -> N
 
     assert post.sizes == [*[BATCH] * 11, BATCH - 1]
     assert 1 < post.most_open <= IN_FLIGHT
-    assert np.array_equal(vectors[:, 0] / vectors[:, 1], pytest.approx(np.arange(1, 12 * BATCH), rel=1e-4))
+    assert vectors[:, 0] / vectors[:, 1] == pytest.approx(np.arange(1, 12 * BATCH), rel=1e-4)
 
 
 async def test_the_first_error_of_an_endpoint_ends_the_other_calls() -> None:
@@ -232,12 +230,13 @@ def test_every_embedder_says_what_it_does() -> None:
 @pytest.mark.filterwarnings("default")
 async def test_minilm_finds_the_same_thing_said_in_other_words() -> None:
     embedder = open_embedder("minilm")
-    reworded = "The owner of my flat would like me out before the contract is over. How do I reply kindly?"
+    reworded = "I have to leave my flat before the lease is over, says my landlord. How can I answer him kindly?"
 
     vectors = await embed([LEASE, reworded, CHOIR], embedder)
 
     assert vectors.shape == (3, 384)
-    assert cosine(vectors, 0, 1) > 0.6 > 0.3 > cosine(vectors, 0, 2)
+    assert cosine(vectors, 0, 1) > 0.6
+    assert cosine(vectors, 0, 2) < 0.3
     assert "256 tokens" in embedder.note
 
 

@@ -112,7 +112,7 @@ class Parrot:
 
     name = "test/parrot"
 
-    async def complete(self, messages: list[Message], params: Params) -> Completion:  # noqa: ARG002
+    async def complete(self, messages: list[Message], params: Params) -> Completion:
         return Completion(messages[-1]["content"], "stop", Usage(20, 5), 0.0, "parrot")
 
     async def close(self) -> None: ...

@@ -61,7 +61,6 @@ class Sketch(Answer):
     situation: str = Field(min_length=1, description="what happened, with at least three concrete details")
     request: str = Field(min_length=1, description="what they will ask for, as they understand it")
     unsaid: str = Field(min_length=1, description="what they don't say, and matters")
-    pull: str = Field(min_length=1, description="what tempts an assistant into the generic answer")
 
 
 class UserPrompt(Answer):

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     Comparison = tuple[np.ndarray, np.ndarray]  # rows, and the rows they are held against, both ascending
     Pairs = tuple[np.ndarray, np.ndarray, np.ndarray]  # row, an earlier row, score
 
-EXACT_ROWS = 100_000
+EXACT_ROWS: int = 100_000
 REACH = 0.1  # how far below its threshold a result can be cut again
 THRESHOLDS = {"hashing": 0.7, "minilm": 0.85}
 UNMEASURED = 0.9

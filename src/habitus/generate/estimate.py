@@ -71,9 +71,10 @@ def estimate(study: Study, engine: Engine, seats: Seats, count: int) -> list[Ste
         else:
             each = (_question(step, engine, seats), _ANSWER[step.rpartition("/")[2]])
         used = Usage(round(number * each[0]), round(number * each[1]))
+        measured = total is not None and total.calls >= ENOUGH
         rows.append(StepEstimate(
             step, role, bound.model.name, study.config.place(role, step), _prompt(step, engine),
-            number, used.input_tokens, used.output_tokens, cost(bound.price, used), total is not None and total.calls >= ENOUGH,
+            number, used.input_tokens, used.output_tokens, cost(bound.price, used), measured,
         ))  # fmt: skip
     return rows
 

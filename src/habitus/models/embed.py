@@ -157,25 +157,22 @@ class Endpoint:
         """Return the endpoint's vectors, IN_FLIGHT calls at a time."""
         gate = asyncio.Semaphore(IN_FLIGHT)
 
-        async def batch(start: int) -> np.ndarray:
+        async def batch(start: int) -> list[np.ndarray]:
             async with gate:
-                # An array at once: as Python floats 100,000 vectors would take gigabytes.
-                return _table(await self.http.embeddings(list(texts[start : start + BATCH])), self.name)
+                vectors = await self.http.embeddings(list(texts[start : start + BATCH]))
+            # Arrays at once: as Python numbers the vectors of 100,000 texts would take gigabytes.
+            return [np.asarray(vector, dtype=np.float32) for vector in vectors]
 
         calls = [asyncio.create_task(batch(start)) for start in range(0, len(texts), BATCH)]
         try:
-            return _table(await asyncio.gather(*calls), self.name)
+            vectors = [vector for batch in await asyncio.gather(*calls) for vector in batch]
         finally:
             for call in calls:
                 call.cancel()
-
-
-def _table(vectors: Sequence[Sequence[float]] | Sequence[np.ndarray], name: str) -> np.ndarray:
-    """Return the vectors as one float32 array."""
-    sizes = {len(vector) for vector in vectors}
-    if len(sizes) > 1:
-        raise UserError(f"the vectors have different lengths: {sorted(sizes)}.", where=name)
-    return np.asarray(vectors, dtype=np.float32)
+        sizes = {len(vector) for vector in vectors}
+        if len(sizes) > 1:
+            raise UserError(f"the vectors have different lengths: {sorted(sizes)}.", where=self.name)
+        return np.array(vectors)
 
 
 def _packaged_minilm() -> str:

@@ -124,7 +124,7 @@ def _range(low: float | None, high: float | None, unit: str) -> list[str]:
     if low is not None and high is not None:
         return [f"{low} to {high}{unit}" if low != high else f"exactly {low}{unit}"]
     if low is not None:
-        return [f"at least {low}{unit}"]
+        return [] if (low, unit) == (1, " characters") else [f"at least {low}{unit}"]  # an empty text is no answer
     return [] if high is None else [f"at most {high}{unit}"]
 
 
