@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 VERSION = 1
-COMMIT_EVERY = 0.02
+COMMIT_EVERY = 0.01
 """Seconds between group commits: the most that a power cut can take."""
 
 # The keys stand in a plain rowid table: a random primary key costs three times the writes at a million rows.
