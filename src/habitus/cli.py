@@ -74,7 +74,7 @@ def check(study: Path, *, count: int | None, offline: bool) -> None:
     from habitus import show
     from habitus.generate.dataset import checked
     from habitus.generate.estimate import estimate
-    from habitus.generate.plan import BLOCK, FIRST_YIELD
+    from habitus.generate.plan import BLOCK, USUAL_SHARE
     from habitus.traits.lint import lint
 
     opened = _open(study)
@@ -89,8 +89,8 @@ def check(study: Path, *, count: int | None, offline: bool) -> None:
                     "with each trait; raise chats.context_tokens to show more"
                 )
             number = count or opened.config.chats.count
-            if (reached := round(number / FIRST_YIELD / BLOCK)) < len(seats.document.traits):
-                enough = math.ceil(len(seats.document.traits) * BLOCK * FIRST_YIELD)
+            if (reached := round(number / USUAL_SHARE**2 / BLOCK)) < len(seats.document.traits):
+                enough = math.ceil(len(seats.document.traits) * BLOCK * USUAL_SHARE**2)
                 show.warn(
                     f"{number:,} chats reach about {reached:,} of {len(seats.document.traits):,} traits; "
                     f"{enough:,} reach them all"
@@ -123,41 +123,14 @@ def generate() -> None:
 def chats(study: Path, *, count: int | None, preview: int | None, redo: bool, go_on: bool, export_only: bool) -> None:
     """Write chats for SFT. Interrupt it at any time; the same command goes on."""
     from habitus import show
-    from habitus.generate.corpus import Corpus, Progress
-    from habitus.generate.dataset import funnel, prepare, record_run, spread_of
+    from habitus.generate.dataset import funnel, spread_of
 
     opened = _open(study)
     want = preview or count or opened.config.chats.count
     command = f"habitus generate chats {study}"
-
-    async def run() -> None:
-        async with _engine(opened, export_only=export_only) as engine:
-            aside = prepare(opened, engine, redo=redo, go_on=go_on)
-            if aside:
-                show.note(f"the old rows are in {aside}; answers that still hold come from the ledger")
-            _interruptible(engine)
-            state = Progress()
-            corpus = Corpus(opened, engine, state)
-            show.note(f"embedder: {corpus.embedder.note}")
-            try:
-                async with show.progress(state, engine.tally):
-                    await corpus.grow(want)
-            finally:
-                corpus.close()
-                record_run(opened, engine, want)
-            if state.kept < want and not engine.tally.unsettled:
-                show.warn(
-                    f"{state.kept:,} of {want:,} kept when the bound of {state.most_planned:,} planned scenarios was "
-                    "reached; raise chats.most_planned, or look at what is dropped"
-                )
-            for reason, number in engine.tally.unsettled.items():
-                show.warn(f"{number:,} records are not done: {reason}; the same command takes them up again")
-            for problem in engine.problems():
-                show.warn(problem)
-
     with opened.lock():
         try:
-            _run(run())
+            _run(_grow(opened, want, redo=redo, go_on=go_on, export_only=export_only))
         except (KeyboardInterrupt, RunStopped) as stop:
             message = str(stop) or "Interrupted."
             show.note(f"{message} Everything finished is kept.")
@@ -169,7 +142,8 @@ def chats(study: Path, *, count: int | None, preview: int | None, redo: bool, go
             _show_record(opened, record)
     show.heading(f"{study}/chats")
     show.funnel(funnel(dataset))
-    show.spread(spread_of(dataset))
+    if not preview:
+        show.spread(spread_of(dataset))
     if opened.manifest["datasets"]["chats"]["simulated"]:
         show.simulated_banner()
     show.say(f"  {dataset.kept}")
@@ -318,6 +292,37 @@ def _engine(study: Study, *, export_only: bool = False) -> Any:
 
 def _run(work: Coroutine[Any, Any, Any]) -> Any:
     return asyncio.run(work)
+
+
+async def _grow(study: Study, want: int, *, redo: bool, go_on: bool, export_only: bool) -> None:
+    """Make chats until so many are kept, and say what the user ought to know of it."""
+    from habitus import show
+    from habitus.generate.corpus import Corpus, Progress
+    from habitus.generate.dataset import prepare, record_run
+
+    async with _engine(study, export_only=export_only) as engine:
+        aside = prepare(study, engine, redo=redo, go_on=go_on)
+        if aside:
+            show.note(f"the old rows are in {aside}; answers that still hold come from the ledger")
+        _interruptible(engine)
+        state = Progress()
+        corpus = Corpus(study, engine, state)
+        show.note(f"embedder: {corpus.embedder.note}")
+        try:
+            async with show.progress(state, engine.tally):
+                await corpus.grow(want)
+        finally:
+            corpus.close()
+            record_run(study, engine, want)
+        if state.kept < want and not engine.tally.unsettled:
+            show.warn(
+                f"{state.kept:,} of {want:,} kept when the bound of {state.most_planned:,} planned scenarios was "
+                "reached; raise chats.most_planned, or look at what is dropped"
+            )
+        for reason, number in engine.tally.unsettled.items():
+            show.warn(f"{number:,} records are not done: {reason}; the same command takes them up again")
+        for problem in engine.problems():
+            show.warn(problem)
 
 
 def _interruptible(engine: Engine) -> None:

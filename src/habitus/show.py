@@ -341,21 +341,26 @@ def _plan(answer: dict[str, Any], name: str) -> None:
 
 
 def _field(key: str, value: Any) -> None:
+    """Print one field of an answer: its name at the left, its text beside it."""
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(width=14)
+    grid.add_column()
     if isinstance(value, dict) and "score" in value:
-        quote = f"  “{value['quote']}”" if value["quote"] else ""
-        line = Text(f"    {key:<10} ", style="dim").append(f"{value['score']}  ", style="bold")
-        out.print(line.append(value["reason"], style="default").append(quote, style="italic"), soft_wrap=False)
-        return
-    text = str(value)
-    if "\n" in text or len(text) > 90:  # noqa: PLR2004
-        out.print(Text(f"    {key}", style="dim"))
-        _indented(text, 6)
-    elif text:
-        out.print(Text(f"    {key:<10} ", style="dim").append(text, style="default"))
+        quote = f" “{value['quote']}”" if value["quote"] else ""
+        text = (
+            Text(f"{value['score']}  ", style="bold")
+            .append(value["reason"], style="default")
+            .append(quote, style="italic")
+        )
+    else:
+        text = Text(str(value))
+    if text:
+        grid.add_row(Text(key, style="dim"), text)
+        out.print(Padding(grid, (0, 0, 0, 4), expand=False))
 
 
-def _indented(text: str, by: int = 4) -> None:
-    out.print(Padding(Text(text), (0, 2, 0, by)))
+def _indented(text: str) -> None:
+    out.print(Padding(Text(text), (0, 2, 0, 4)))
 
 
 def _overlap(draft: str, refined: str) -> float:

@@ -221,14 +221,14 @@ def test_no_rows_are_no_duplicates() -> None:
 
 
 def test_a_threshold_above_one_is_refused() -> None:
-    with pytest.raises(UserError, match=r"threshold 1\.2 is not between"):
-        numbered(at_degrees(0, 1), 1.2, floor=0.8)
+    with pytest.raises(UserError, match=r"threshold 1\.2 is above 1, the highest that a cosine can be"):
+        numbered(at_degrees(0, 1), 1.2)
 
 
 def test_a_cut_below_the_floor_is_refused_and_says_what_to_do() -> None:
     found = numbered(at_degrees(0, 1), 0.9)
 
-    with pytest.raises(UserError, match=r"0\.7 is not between 0\.8 and 1.*deduplicate again"):
+    with pytest.raises(UserError, match=r"0\.7 is below 0\.8, the lowest .* Deduplicate again"):
         found.rethreshold(0.7)
 
 

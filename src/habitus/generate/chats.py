@@ -31,6 +31,8 @@ STEPS: dict[str, Role] = {
     "chats/rate": "judge",
 }
 """The steps in order, each with the role that takes it."""
+ANSWER_STEPS = ("chats/draft", "chats/refine", "chats/follow_up", "chats/rate")
+"""Those after the barrier."""
 
 
 class Answer(BaseModel):

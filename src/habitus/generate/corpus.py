@@ -9,11 +9,11 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from habitus.errors import UserError
-from habitus.generate.chats import Prompt, write_chat, write_prompt
+from habitus.generate.chats import ANSWER_STEPS, Prompt, write_chat, write_prompt
 from habitus.generate.checks import Checks
 from habitus.generate.dataset import checked
 from habitus.generate.dedup import deduplicate, default_threshold
-from habitus.generate.plan import FIRST_YIELD
+from habitus.generate.plan import share
 from habitus.models.embed import embed, open_embedder
 from habitus.records import Drop
 from habitus.study import Rows, read_rows
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from habitus.recipe import Engine
     from habitus.records import Record, Scenario
     from habitus.study import Dataset, Study
-
-LOWEST_YIELD = 0.1
 
 
 @dataclass
@@ -58,8 +56,9 @@ class Corpus:
         self.kept: set[str] = {row["id"] for row in read_rows(self.dataset.kept)}
         self.dropped: set[str] = set()
         self.duplicates: set[str] = set()
+        self.answered = len(self.kept)  # prompts whose answers were made, kept or not
         for row in read_rows(self.dataset.dropped):
-            (self.duplicates if row["step"] == "dedup" else self.dropped).add(row["id"])
+            self._count_drop(row["id"], row["step"])
         self.planned |= {index_of(record) for record in self.dropped}
         self.files = [Rows(path) for path in (self.dataset.kept, self.dataset.dropped, self.dataset.traces)]
         self.prompt_file = Rows(self.dataset.prompts)
@@ -77,7 +76,7 @@ class Corpus:
         waiting = self.engine.tally.unsettled  # records that are for a later run: rounds must not take them up again
         while (missing := want - len(self.kept)) > 0:
             ready = await self.unique()
-            more = min(math.ceil(missing / self._yield()) - len(ready), most - len(self.planned))
+            more = min(self._more(len(ready), missing), most - len(self.planned))
             if more > 0 and not waiting:
                 await self._write_prompts(more)
             elif ready:
@@ -161,11 +160,12 @@ class Corpus:
         else:
             self.files[0].append([result])
             self.kept.add(prompt.id)
+            self.answered += 1
         self._stand(self.progress.phase)
 
     def _drop(self, drop: Drop) -> None:
         self.files[1].append([drop])
-        self.dropped.add(drop.id)
+        self._count_drop(drop.id, drop.step)
 
     def _trace(self, record: str, trace: list[Step]) -> None:
         self.files[2].append([{"id": record, "steps": [asdict(step) for step in trace]}])
@@ -174,10 +174,15 @@ class Corpus:
         self.progress.phase = phase
         self.progress.kept, self.progress.planned = len(self.kept), len(self.planned)
 
-    def _yield(self) -> float:
-        """Return which share of the planned scenarios that were decided on came to be kept."""
-        decided = len(self.kept) + len(self.dropped) + len(self.duplicates - self.kept)
-        return max(LOWEST_YIELD, len(self.kept) / decided) if self.kept else FIRST_YIELD
+    def _count_drop(self, record: str, step: str) -> None:
+        (self.duplicates if step == "dedup" else self.dropped).add(record)
+        self.answered += step in ANSWER_STEPS
+
+    def _more(self, ready: int, missing: int) -> int:
+        """Return how many more scenarios it will take, going by what became of those so far."""
+        unique = share(self.answered + ready, len(self.planned))
+        kept = share(len(self.kept), self.answered)
+        return math.ceil((missing - ready * kept) / (unique * kept))
 
     def _commonest_reason(self) -> str:
         reasons = [f"{row['step']}: {row['reason']}" for row in read_rows(self.dataset.dropped)]

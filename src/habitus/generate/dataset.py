@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from habitus.errors import UserError
-from habitus.generate.chats import STEPS, Prompt
+from habitus.generate.chats import ANSWER_STEPS, STEPS, Prompt
 from habitus.generate.plan import Seats, spread
 from habitus.study import read_rows
 from habitus.traits.document import read_traits
@@ -90,7 +90,7 @@ def funnel(dataset: Dataset) -> dict[str, int]:
     lost: dict[str, str] = {row["id"]: row["step"] for row in read_rows(dataset.dropped)}
     prompts = {row["id"] for row in read_rows(dataset.prompts)}
     steps: dict[str, int] = {"planned": len(prompts | lost.keys() | kept)}
-    for step in [*list(STEPS)[:5], "dedup", *list(STEPS)[5:]]:
+    for step in [*(step for step in STEPS if step not in ANSWER_STEPS), "dedup", *ANSWER_STEPS]:
         if number := sum(1 for record, at in lost.items() if at == step and record not in kept):
             steps[f"dropped at {step}"] = number
     waiting = len(prompts - kept - lost.keys())

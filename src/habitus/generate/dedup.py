@@ -127,10 +127,12 @@ def deduplicate(ids: Sequence[str], vectors: np.ndarray, *, threshold: float, fl
 
 
 def _check(threshold: float, floor: float) -> None:
-    if not floor <= threshold <= 1:
+    if threshold > 1:
+        raise UserError(f"the duplicate threshold {threshold:g} is above 1, the highest that a cosine can be.")
+    if threshold < floor:
         raise UserError(
-            f"the duplicate threshold {threshold:g} is not between {floor:g} and 1.",
-            todo="A cosine can be at most 1; for one below the floor, deduplicate again.",
+            f"the duplicate threshold {threshold:g} is below {floor:g}, the lowest that this result can be cut at.",
+            todo="Deduplicate again at that threshold.",
         )
 
 
@@ -223,10 +225,10 @@ def _overlap(first: Intervals, second: Intervals) -> Intervals:
     return tuple(both)
 
 
-def _without(all_: Intervals, taken: Intervals) -> Intervals:
+def _without(free: Intervals, taken: Intervals) -> Intervals:
     """Return the thresholds in the first and not in the second, ascending."""
     edges = (-math.inf, *(edge for interval in taken for edge in interval), math.inf)
-    return _overlap(all_, tuple(zip(edges[::2], edges[1::2], strict=True)))
+    return _overlap(free, tuple(zip(edges[::2], edges[1::2], strict=True)))
 
 
 def _scores(vectors: np.ndarray, later: np.ndarray, earlier: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from habitus.generate.chats import STEPS
-from habitus.generate.plan import BLOCK, FIRST_YIELD
+from habitus.generate.plan import BLOCK, USUAL_SHARE
 from habitus.models import Usage
 from habitus.models.costs import cost
 from habitus.models.ledger import read_totals
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from habitus.records import Role
     from habitus.study import Study
 
-ANSWER_YIELD = 0.9
-"""Share of answered prompts that are kept, where nothing is known yet."""
 ENOUGH = 20
 """Calls of a step after which its own mean is the better estimate."""
 # Tokens of an answer, and of earlier answers that its question carries, as the prompts ask for them.
@@ -53,7 +51,8 @@ def estimate(study: Study, engine: Engine, seats: Seats, count: int) -> list[Ste
     """Return what it takes to keep `count` chats from nothing, step by step."""
     turns = study.config.chats.turns
     mean_turns = sum(number * share for number, share in turns.items()) / sum(turns.values())
-    planned, answered = count / FIRST_YIELD, count / ANSWER_YIELD
+    answered = count / USUAL_SHARE
+    planned = answered / USUAL_SHARE
     calls = dict.fromkeys(STEPS, planned) | {
         "chats/plan": planned / BLOCK,
         "chats/draft": answered * mean_turns,

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 BLOCK = 5
 """Seats planned in one call: seen together, they come out different from each other."""
-FIRST_YIELD = 0.8
-"""Share of planned scenarios that become kept chats, before anything is known of it."""
+USUAL_SHARE = 0.9
+"""Share of scenarios that become unique messages, and of those that become kept chats, as long as nothing is known."""
 _CALENDAR = frozenset([*day_name, *month_name])
 GOLDEN = 0.6180339887498949
 _CALENDAR = frozenset([*day_name, *month_name])
@@ -148,6 +148,11 @@ class Spread:
     def collapsed(self) -> bool:
         """Whether too much of the corpus is alike here; of a few records nothing can be said."""
         return self.share > self.most and self.records >= ENOUGH_TO_TELL
+
+
+def share(good: int, all_: int) -> float:
+    """Return the share of good ones to expect, which the usual share sways while there are few."""
+    return (good + 10 * USUAL_SHARE) / (all_ + 10)
 
 
 def spread(prompts: Iterable[tuple[Scenario, str]]) -> list[Spread]:
