@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from habitus.models import Usage
-from habitus.models.costs import Bill, Price, Sum, cost, dollars, price_of
+from habitus.models.costs import Price, cost, dollars, price_of
 
 
 def test_a_declared_price_comes_before_the_list() -> None:
@@ -91,31 +91,6 @@ def test_a_call_without_counted_tokens_has_an_unknown_cost() -> None:
 )
 def test_amounts_are_written_as_people_write_them(amount: float | None, written: str) -> None:
     assert dollars(amount) == written
-
-
-def test_a_bill_adds_up_by_step_and_model_and_keeps_the_unknown_apart() -> None:
-    bill = Bill()
-    bill.add("draft", "openai/gpt-5-mini", Usage(1000, 500), 0.02)
-    bill.add("draft", "openai/gpt-5-mini", Usage(2000, 700), 0.03)
-    bill.add("draft", "lab/llama-70b", None, None)
-    bill.add("refine", "openai/gpt-5-mini", Usage(10, 10), 0.01)
-    assert bill.lines["draft", "openai/gpt-5-mini"] == Sum(2, 3000, 1200, pytest.approx(0.05), 0)
-    assert bill.lines["draft", "lab/llama-70b"] == Sum(1, 0, 0, 0.0, 1)
-    assert bill.total() == Sum(4, 3010, 1210, pytest.approx(0.06), 1)
-
-
-@pytest.mark.parametrize(
-    ("line", "written"),
-    [
-        (Sum(), "$0"),
-        (Sum(3, 10, 10, 0.06, 0), "$0.06"),
-        (Sum(3, 10, 10, 0.06, 1), "$0.06 and 1 call of unknown price"),
-        (Sum(2000, 10, 10, 0.0, 1200), "$0 and 1,200 calls of unknown price"),
-        (Sum(2, 0, 0, 0.0, 2), "unknown"),
-    ],
-)
-def test_a_sum_says_its_money_and_what_is_unknown(line: Sum, written: str) -> None:
-    assert str(line) == written
 
 
 def test_looking_up_a_price_opens_no_connection_and_starts_no_thread() -> None:

@@ -1,8 +1,8 @@
-"""Prices and bills in US dollars; a price that nobody knows stays unknown and is never counted as nothing."""
+"""Prices in US dollars; a price that nobody knows stays unknown and is never counted as nothing."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -41,56 +41,6 @@ class Price:
     def free(self) -> bool:
         """Whether no call can cost anything."""
         return not (self.input or self.output or self.cached)
-
-
-@dataclass(frozen=True, slots=True)
-class Sum:
-    """What a number of calls came to."""
-
-    calls: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
-    dollars: float = 0.0
-    """Of the calls whose cost is known."""
-    unknown: int = 0
-    """Calls whose cost nobody knows."""
-
-    def __add__(self, other: Sum) -> Sum:
-        """Return both together."""
-        return Sum(
-            self.calls + other.calls,
-            self.input_tokens + other.input_tokens,
-            self.output_tokens + other.output_tokens,
-            self.dollars + other.dollars,
-            self.unknown + other.unknown,
-        )
-
-    def __str__(self) -> str:
-        """Return the money alone, with what is unknown beside it."""
-        if not self.unknown:
-            return dollars(self.dollars)
-        if self.unknown == self.calls:
-            return dollars(None)
-        calls = "1 call" if self.unknown == 1 else f"{self.unknown:,} calls"
-        return f"{dollars(self.dollars)} and {calls} of unknown price"
-
-
-@dataclass(slots=True)
-class Bill:
-    """Calls added up by step and model."""
-
-    lines: dict[tuple[str, str], Sum] = field(default_factory=dict)
-    """From (step, model name) to what its calls came to."""
-
-    def add(self, step: str, model: str, usage: Usage | None, amount: float | None) -> None:
-        """Count one finished call; `amount` is what `cost` returned for it."""
-        tokens = (usage.input_tokens, usage.output_tokens) if usage else (0, 0)
-        call = Sum(1, *tokens, amount or 0.0, int(amount is None))
-        self.lines[step, model] = self.lines.get((step, model), Sum()) + call
-
-    def total(self) -> Sum:
-        """Return the sum of all lines."""
-        return sum(self.lines.values(), Sum())
 
 
 def price_of(model_name: str, declared: Mapping[str, Any] | None = None) -> Price | None:
