@@ -65,13 +65,12 @@ def note(text: str) -> None:
 
 def warn(text: str) -> None:
     """Print what the user ought to know although nothing stops."""
-    err.print(Text("warning: ", style="yellow").append(text, style="default"), soft_wrap=True)
+    err.print(Text.assemble(("warning: ", "yellow"), text), soft_wrap=True)
 
 
 def complain(error: UserError) -> None:
     """Print a user's mistake: what, where, what to do."""
-    message = Text("error: ", style="bold red").append(error.what, style="default")
-    err.print(message, soft_wrap=True)
+    err.print(Text.assemble(("error: ", "bold red"), error.what), soft_wrap=True)
     if error.where:
         err.print(Text(f"   at: {error.where}", style="default"), soft_wrap=True)
     if error.todo:
@@ -82,9 +81,8 @@ def next_command(*commands: str) -> None:
     """Print how to go on."""
     out.print()
     for number, command in enumerate(commands):
-        out.print(
-            Text("next: " if number == 0 else "      ", style="dim").append(command, style="bold"), soft_wrap=True
-        )
+        lead = "next: " if number == 0 else "      "
+        out.print(Text.assemble((lead, "dim"), (command, "bold")), soft_wrap=True)
 
 
 def heading(text: str) -> None:
@@ -95,12 +93,8 @@ def heading(text: str) -> None:
 
 def simulated_banner() -> None:
     """Say that nothing here comes from a language model."""
-    out.print(
-        Text("simulated", style="bold magenta").append(
-            ": the embedded model answers; its texts show how the system works, not how a language model writes.",
-            style="default",
-        )
-    )
+    rest = ": the embedded model answers; its texts show how the system works, not how a language model writes."
+    out.print(Text.assemble(("simulated", "bold magenta"), rest))
 
 
 def table(
@@ -305,9 +299,8 @@ def record(
     out.rule(Text(name, style="bold"), align="left", style="dim")
     draft = ""
     for step in steps:
-        head = Text(step["step"], style="bold").append(
-            f"  {step['role']}: {step['model']}  prompt {step['prompt']}", style="dim"
-        )
+        about = f"  {step['role']}: {step['model']}  prompt {step['prompt']}"
+        head = Text.assemble((step["step"], "bold"), (about, "dim"))
         out.print(head)
         if step["repaired"]:
             out.print(Text(f"  asked again, because {step['repaired']}", style="yellow"))
@@ -327,7 +320,7 @@ def record(
     if kept is not None:
         out.print(Text(f"kept  {kept['trait']}", style="bold green"))
     elif dropped is not None:
-        out.print(Text(f"dropped at {dropped['step']}  ", style="bold red").append(dropped["reason"], style="default"))
+        out.print(Text.assemble((f"dropped at {dropped['step']}  ", "bold red"), dropped["reason"]))
     else:
         out.print(Text("not finished", style="bold yellow"))
 
@@ -347,11 +340,7 @@ def _field(key: str, value: Any) -> None:
     grid.add_column()
     if isinstance(value, dict) and "score" in value:
         quote = f" “{value['quote']}”" if value["quote"] else ""
-        text = (
-            Text(f"{value['score']}  ", style="bold")
-            .append(value["reason"], style="default")
-            .append(quote, style="italic")
-        )
+        text = Text.assemble((f"{value['score']}  ", "bold"), value["reason"], (quote, "italic"))
     else:
         text = Text(str(value))
     if text:
