@@ -197,7 +197,7 @@ def funnel(steps: dict[str, int]) -> None:
     for name, number in steps.items():
         left = number if name in {"planned", "kept"} else left - number
         shown = f"{number:,}" if name in {"planned", "kept"} else f"-{number:,}"
-        rows.append([name, shown, "█" * round(30 * left / planned)])
+        rows.append([name, shown, "━" * round(30 * left / planned)])
     table([("", "left"), ("records", "right"), ("", "left")], rows)
 
 

@@ -37,8 +37,8 @@ CLOSE = 1e-5  # more than float32 products are off by
 DIGITS = 6  # of a score, so that a pair scores the same in whatever block it meets
 SAMPLE = 2048  # rows on which shortening is tried
 PAIR_COST = 100  # scoring one pair again, in full-length products of a block
-CLUSTERS = 3  # times the square root of the rows
-NEAREST = 48  # clusters that a row is compared within
+CLUSTERS = 1.5  # times the square root of the rows
+NEAREST = 64  # clusters that a row is compared within
 ROUNDS = 3  # of k-means
 ALWAYS: Intervals = ((-math.inf, math.inf),)
 
