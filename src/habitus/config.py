@@ -144,6 +144,7 @@ class Axes(Section):
     )
     form: list[str] | None = Field(None, min_length=1, description="kinds of request")
     voice: list[str] | None = Field(None, min_length=1, description="how people write")
+    length: list[str] | None = Field(None, min_length=1, description="lengths of first messages, in words")
     domain: list[str] | None = Field(
         None, min_length=1, description="fields of life; under 20 of them no longer spread"
     )

@@ -46,6 +46,7 @@ class Scenario(Record):
     how: str = Field(description="by what in the answer the trait shows")
     why: str = Field(description="how the reason for the trait reaches the reader")
     voice: str = Field(description="how the person writes")
+    length: str = Field(default="", description="how much they write, not counting what they paste")
     person: str = Field(description="a given name to build the person around")
     turns: int = Field(default=1, description="how many times the person writes")
     contrast: bool = Field(default=False, description="the trait looks tempting here but does not apply, or must yield")

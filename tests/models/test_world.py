@@ -43,7 +43,8 @@ class Seat(BaseModel):
     what: str = "in a small thing, where the matter looks too minor for it"
     how: str = "one thing said outright, at the place where it matters"
     why: str = "by the concrete consequence that is described"
-    voice: str = "two or three plain sentences"
+    voice: str = "plain, in whole sentences"
+    length: str = "about 60 words"
     person: str = "Ragna"
     contrast: bool = False
     turns: int = 1

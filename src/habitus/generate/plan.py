@@ -83,6 +83,7 @@ class Seats:
             how="a plain and good answer" if contrast else self._pick("how", index),
             why="" if contrast else self._pick("why", index),
             voice=self._pick("voice", index),
+            length=self._pick("length", index),
             person=self._pick("person", index),
             turns=self._turns(index),
             contrast=contrast,

@@ -76,7 +76,7 @@ def sketch(request: Request) -> dict[str, Any]:
     rng = request.stream("sketch")
     field = request.after("It takes place in this field: ").split(". The person wants: ")[0] or "everyday life"
     form = request.after("The person wants: ").split(". They write like this: ")[0]
-    voice = request.after("They write like this: ").split(". Their name,")[0]
+    voice = request.after("They write like this: ").split(";")[0]
     problem = _planned(request.line("what"), rng)
     known = values(rng, field)
     story = [rng.choice(problem.scenes).fill(known)]
@@ -92,7 +92,6 @@ def sketch(request: Request) -> dict[str, Any]:
         "situation": _OWN_WORDS + " ".join(story),
         "request": wanted,
         "unsaid": _OWN_WORDS + sentence(problem.unsaid).fill(known),
-        "pull": rng.choice(load("sentences")["pulls"]),
     }
 
 

@@ -176,7 +176,7 @@ _VOICES: dict[str, Callable[[Told, random.Random], str]] = {
     "hurried": _hurried,
     "teen": _teenage,
     "dictat": _dictated,
-    "numbered": _numbered,
+    "numbered|in points": _numbered,
     "clipped|tense": _clipped,
     "chatty|joke": _chatty,
     "pasted": _pasting,
