@@ -130,7 +130,7 @@ def chats(study: Path, *, count: int | None, preview: int | None, redo: bool, go
     command = f"habitus generate chats {study}"
     with opened.lock():
         try:
-            _run(_grow(opened, want, redo=redo, go_on=go_on, export_only=export_only))
+            is_whole = _run(_grow(opened, want, redo=redo, go_on=go_on, export_only=export_only))
         except (KeyboardInterrupt, RunStopped) as stop:
             message = str(stop) or "Interrupted."
             show.note(f"{message} Everything finished is kept.")
@@ -147,7 +147,8 @@ def chats(study: Path, *, count: int | None, preview: int | None, redo: bool, go
     if opened.manifest["datasets"]["chats"]["simulated"]:
         show.simulated_banner()
     show.say(f"  {dataset.kept}")
-    show.next_command(command if preview else f"habitus show {study}", f"habitus export {study} chats --format trl")
+    done = f"habitus show {study}"
+    show.next_command(done if is_whole and not preview else command, f"habitus export {study} chats --format trl")
 
 
 @cli.command()
@@ -294,8 +295,8 @@ def _run(work: Coroutine[Any, Any, Any]) -> Any:
     return asyncio.run(work)
 
 
-async def _grow(study: Study, want: int, *, redo: bool, go_on: bool, export_only: bool) -> None:
-    """Make chats until so many are kept, and say what the user ought to know of it."""
+async def _grow(study: Study, want: int, *, redo: bool, go_on: bool, export_only: bool) -> bool:
+    """Make chats until so many are kept, tell whether nothing waits for a later run, and say what the user ought to know of it."""
     from habitus import show
     from habitus.generate.corpus import Corpus, Progress
     from habitus.generate.dataset import prepare, record_run
@@ -323,6 +324,9 @@ async def _grow(study: Study, want: int, *, redo: bool, go_on: bool, export_only
             show.warn(f"{number:,} records are not done: {reason}; the same command takes them up again")
         for problem in engine.problems():
             show.warn(problem)
+        for folder, number in engine.awaited().items():
+            show.say(f"{number:,} requests wait in {folder}/requests.jsonl; put answers into {folder}/answers/*.jsonl")
+        return not engine.tally.unsettled
 
 
 def _interruptible(engine: Engine) -> None:

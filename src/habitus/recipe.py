@@ -26,6 +26,7 @@ from habitus.errors import (
 )
 from habitus.models import Completion, Message, Model, Params, open_model
 from habitus.models.costs import Price, cost, price_of
+from habitus.models.exchange import ExchangeModel
 from habitus.models.http import HttpModel
 from habitus.models.ledger import Call, Ledger, call_key
 from habitus.prompts import Prompts
@@ -312,9 +313,15 @@ class Engine:
                 )
             )
 
+    def awaited(self) -> dict[Path, int]:
+        """Return how many requests still wait for an answer, by the folder that it is to be put into."""
+        waiting = {model.folder: model.pending for model in self.models.values() if isinstance(model, ExchangeModel)}
+        return {folder: number for folder, number in waiting.items() if number}
+
     def problems(self) -> list[str]:
         """Return what was found wrong with answers that came as files."""
-        return [str(problem) for model in self.models.values() for problem in getattr(model, "problems", [])]
+        exchanged = (model for model in self.models.values() if isinstance(model, ExchangeModel))
+        return [str(problem) for model in exchanged for problem in model.problems]
 
     async def close(self) -> None:
         """Commit the ledger and release the models."""

@@ -158,7 +158,7 @@ async def test_every_step_of_a_chat_is_answered_in_its_shape(trim: bool) -> None
             answer = (await ask(model, again, chats.Refined)).answer
             assert answer != draft
             conversation = [*conversation, {"role": "assistant", "content": answer}]
-            following = {"sketch": sketch, "scenario": of["scenario"], "conversation": conversation, "last": True}
+            following = {"sketch": sketch, **of, "conversation": conversation, "last": True}
             message = await ask(model, render("follow_up", prompts=prompts, **following), chats.FollowUp)
             conversation = [*conversation, {"role": "user", "content": message.message}]
         rating = render("rate", prompts=prompts, conversation=conversation[:-1], **of, **passage(text))

@@ -178,7 +178,8 @@ async def write_chat(
         if turn < scenario.turns:
             reply = await ask.client(
                 "chats/follow_up", FollowUp,
-                sketch=prompt.sketch, scenario=scenario, conversation=conversation, last=turn + 1 == scenario.turns,
+                sketch=prompt.sketch, plan=prompt.plan, scenario=scenario, conversation=conversation,
+                last=turn + 1 == scenario.turns,
             )  # fmt: skip
             conversation = [*conversation, {"role": "user", "content": reply.message}]
 
