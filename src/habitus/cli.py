@@ -296,7 +296,7 @@ def _run(work: Coroutine[Any, Any, Any]) -> Any:
 
 
 async def _grow(study: Study, want: int, *, redo: bool, go_on: bool, export_only: bool) -> bool:
-    """Make chats until so many are kept, tell whether nothing waits for a later run, and say what the user ought to know of it."""
+    """Make chats until so many are kept, say what the user ought to know, and tell whether nothing waits."""
     from habitus import show
     from habitus.generate.corpus import Corpus, Progress
     from habitus.generate.dataset import prepare, record_run
