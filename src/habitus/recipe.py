@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 OPEN_PER_CALL = 10
 """Records open for each call that may be in flight: enough that the queue never runs dry at the end of a step."""
+OPENED_AT_ONCE = 50
 MOST_UNWRITTEN = 50_000
 """Finished records that may wait for an earlier one before the engine opens no more."""
 HARD_ERRORS = 10
@@ -163,6 +164,8 @@ class Engine:
                         task.add_done_callback(tasks.discard)
                         self.tally.opened += 1
                         hopeful += 1
+                        if self.tally.opened % OPENED_AT_ONCE == 0:
+                            await asyncio.sleep(0)  # let their calls go out before more prompts are rendered
                     if not tasks and finished.empty():
                         break
                     index, record, outcome = await finished.get()
