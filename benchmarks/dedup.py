@@ -410,6 +410,8 @@ def main() -> int:
     if options.work:
         work(options.work, options.folder, options.threshold)
         return 0
+    if (options.real or options.thresholds) and not CHATS.is_dir():
+        parser.error(f"there is no real text at {CHATS}")
     if options.thresholds:
         thresholds(options.thresholds)
         return 0

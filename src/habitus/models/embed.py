@@ -27,7 +27,7 @@ except ImportError as missing:
 BATCH = 64
 IN_FLIGHT = 8
 DIMENSIONS = 512  # at cosine .7 the spread of the random columns is .02
-SPREAD = 4  # columns that a feature adds to: fewer make the cosines of short texts noisy
+SPREAD = 4  # columns that a feature adds to, so that a collision costs a part of it
 RUN = 4  # characters
 BASE = 0x9E3779B97F4A7C15
 
@@ -165,7 +165,7 @@ class Endpoint:
 
         calls = [asyncio.create_task(batch(start)) for start in range(0, len(texts), BATCH)]
         try:
-            vectors = [vector for batch in await asyncio.gather(*calls) for vector in batch]
+            vectors = [vector for answer in await asyncio.gather(*calls) for vector in answer]
         finally:
             for call in calls:
                 call.cancel()
