@@ -43,7 +43,7 @@ def test_an_empty_config_is_all_defaults(tmp_path: Path, text: str) -> None:
     assert load_config(written(tmp_path, text)).model_dump() == Config().model_dump()
 
 
-@pytest.mark.parametrize("section", ["chats", "models", "steps", "providers", "subject"])
+@pytest.mark.parametrize("section", ["chats", "models", "steps", "providers"])
 def test_a_section_whose_keys_are_all_commented_out_is_all_defaults(tmp_path: Path, section: str) -> None:
     config = load_config(written(tmp_path, f"seed: 3\n{section}:\n  # count: 500\n"))
 
@@ -107,8 +107,8 @@ def test_a_step_that_is_called_like_a_setting_is_still_told_the_right_keys(tmp_p
         ("seed: 2024-01-01\n", "config.yaml:1", "seed"),
         ("chats: twelve\n", "config.yaml:1", "chats"),
         ("chats: [count]\n", "config.yaml:1", "chats"),
-        ("subject:\n  name: [Owl]\n", "config.yaml:2", "subject.name"),
-        ("subject:\n  name: ''\n", "config.yaml:2", "subject.name"),
+        ("chats:\n  dedup:\n    embedder: [owl]\n", "config.yaml:3", "chats.dedup.embedder"),
+        ("providers:\n  lab: {base_url: ''}\n", "config.yaml:2", "providers.lab.base_url"),
         ("models:\n  default: [lab/owl]\n", "config.yaml:2", "models.default"),
         ("models:\n  default:\n    params: [hot]\n", "config.yaml:3", "models.default.params"),
         ("chats:\n  axes:\n    form: 'a plan'\n", "config.yaml:3", "chats.axes.form"),
@@ -251,9 +251,7 @@ def test_a_key_that_is_no_text_is_refused(tmp_path: Path, key: str) -> None:
     assert refusal(tmp_path, f"seed: 1\n{key}: 4\n").startswith("config.yaml:2: ")
 
 
-@pytest.mark.parametrize(
-    "text", ["subject: {name: Zoë}".encode("latin-1"), "seed: 7\n".encode("utf-16"), b"seed: \xff"]
-)
+@pytest.mark.parametrize("text", ["traits: Zoë.md".encode("latin-1"), "seed: 7\n".encode("utf-16"), b"seed: \xff"])
 def test_a_file_that_is_not_utf8_is_refused(tmp_path: Path, text: bytes) -> None:
     assert refusal(tmp_path, text) == "config.yaml: this file is not UTF-8. Save it as UTF-8."
 

@@ -189,6 +189,48 @@ async def test_a_million_planned_records_are_not_opened_at_once(tmp_path: Path) 
     assert drawn < 400
 
 
+async def test_replayed_records_are_written_as_they_come_and_not_gathered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("habitus.recipe.MOST_UNWRITTEN", 200)
+    await House(tmp_path, Scripted(echo)).run(two_steps, count=3_000)
+    again = House(tmp_path, Scripted(echo))
+    ahead: list[int] = []
+    drawn = 0
+
+    def counted() -> Any:
+        nonlocal drawn
+        for number in range(3_000):
+            drawn += 1
+            yield Row(id=f"row-{number:03}", number=number)
+
+    def settle(row: Row, result: Record | Drop, trace: Any) -> None:
+        ahead.append(drawn - row.number)
+
+    await again.engine.run(two_steps, counted(), settle)
+    await again.engine.close()
+    assert len(ahead) == 3_000
+    assert max(ahead) <= 1_000
+
+
+async def test_a_record_under_suspicion_does_not_end_a_run_that_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("habitus.recipe.MOST_UNWRITTEN", 50)
+    answered = House(tmp_path, Scripted(lambda text: "fine" if "row-000" not in text else "no"))
+    await answered.run(two_steps, count=500)
+    refusing = Scripted(lambda _: CallRefused("status 400"))
+    house = House(tmp_path, refusing)
+
+    async def one_asks_anew(row: Row, ask: Ask) -> Row | Drop:
+        if row.number == 0:
+            await ask.author("test/first", row=row, text="anew")
+        return await two_steps(row, ask)
+
+    await house.run(one_asks_anew, count=500)
+    assert len(house.settled) == 499
+
+
 class TestAnswersThatAreNotRight:
     async def weather(self, row: Row, ask: Ask) -> Row:
         found = await ask.author("test/first", Weather, check=self.calm, row=row, text="")
@@ -251,6 +293,15 @@ class TestModelsThatFail:
             await house.run(two_steps, count=50)
         assert house.settled == []
 
+    async def test_when_no_call_ever_succeeds_no_record_is_used_up(self, tmp_path: Path) -> None:
+        house = House(tmp_path, Scripted(lambda _: CallRefused("status 400: unknown model option")))
+        await house.run(two_steps, count=3)
+        assert house.settled == []
+        assert house.engine.tally.unsettled.total() == 3
+        later = House(tmp_path, Scripted(lambda _: "fine"))
+        await later.run(two_steps, count=3)
+        assert len(later.kept) == 3
+
     async def test_an_exhausted_call_leaves_its_record_for_the_next_run(self, tmp_path: Path) -> None:
         def one_never_answers(text: str) -> str | Exception:
             return CallExhausted("no answer for 900 s") if "row-003" in text else "fine"
@@ -258,7 +309,8 @@ class TestModelsThatFail:
         house = House(tmp_path, Scripted(one_never_answers))
         await house.run(two_steps)
         assert "row-003" not in {row for row, _ in house.settled}
-        assert house.engine.tally.unsettled == Counter({"no answer for 900 s": 1})
+        assert house.engine.tally.unsettled.total() == 1
+        assert list(house.engine.tally.examples.values()) == ["no answer for 900 s"]
         later = House(tmp_path, Scripted(lambda _: "fine"))
         await later.run(two_steps)
         assert len(later.kept) == 20
@@ -287,6 +339,12 @@ class TestBudget:
         with pytest.raises(RunStopped, match=r"budget of \$0\.10 is reached.*config\.yaml"):
             await house.run(two_steps, count=1_000)
         assert 0.08 <= house.engine.tally.dollars <= 0.1001
+
+    async def test_the_first_wave_of_calls_does_not_pass_the_cap_either(self, tmp_path: Path) -> None:
+        house = House(tmp_path, Scripted(echo, delay=lambda _: 0.01), budget=0.02, concurrency=64)
+        with pytest.raises(RunStopped):
+            await house.run(two_steps, count=1_000)
+        assert house.engine.tally.dollars <= 0.0201
 
     async def test_raising_it_goes_on_without_paying_twice(self, tmp_path: Path) -> None:
         first = House(tmp_path, Scripted(echo), budget=0.02, concurrency=1)

@@ -127,11 +127,11 @@ def chats(study: Path, *, count: int | None, preview: int | None, redo: bool, go
 
     opened = _open(study)
     want = preview or count or opened.config.chats.count
-    command = f"habitus generate chats {study}"
+    command = f"habitus generate chats {study}" + (f" --count {count}" if count else "")
     with opened.lock():
         try:
             is_whole = _run(_grow(opened, want, redo=redo, go_on=go_on, export_only=export_only))
-        except (KeyboardInterrupt, RunStopped) as stop:
+        except (KeyboardInterrupt, asyncio.CancelledError, RunStopped) as stop:
             message = str(stop) or "Interrupted."
             show.note(f"{message} Everything finished is kept.")
             show.next_command(command)
@@ -298,17 +298,19 @@ def _run(work: Coroutine[Any, Any, Any]) -> Any:
 async def _grow(study: Study, want: int, *, redo: bool, go_on: bool, export_only: bool) -> bool:
     """Make chats until so many are kept, say what the user ought to know, and tell whether nothing waits."""
     from habitus import show
-    from habitus.generate.corpus import Corpus, Progress
-    from habitus.generate.dataset import prepare, record_run
+    from habitus.generate.corpus import Corpus, Progress, embedder_of
+    from habitus.generate.dataset import checked, prepare, record_run
 
     async with _engine(study, export_only=export_only) as engine:
-        aside = prepare(study, engine, redo=redo, go_on=go_on)
+        checked(study)
+        embedder = embedder_of(study, engine)
+        show.note(f"embedder: {embedder.note}")
+        aside = prepare(study, engine, want, redo=redo, go_on=go_on)
         if aside:
             show.note(f"the old rows are in {aside}; answers that still hold come from the ledger")
         _interruptible(engine)
         state = Progress()
-        corpus = Corpus(study, engine, state)
-        show.note(f"embedder: {corpus.embedder.note}")
+        corpus = Corpus(study, engine, embedder, state)
         try:
             async with show.progress(state, engine.tally):
                 await corpus.grow(want)
@@ -321,7 +323,8 @@ async def _grow(study: Study, want: int, *, redo: bool, go_on: bool, export_only
                 "reached; raise chats.most_planned, or look at what is dropped"
             )
         for reason, number in engine.tally.unsettled.items():
-            show.warn(f"{number:,} records are not done: {reason}; the same command takes them up again")
+            example = f" ({engine.tally.examples[reason]})" if engine.tally.examples[reason] else ""
+            show.warn(f"{number:,} records {reason}{example}; the same command takes them up again")
         for problem in engine.problems():
             show.warn(problem)
         for folder, number in engine.awaited().items():
@@ -358,18 +361,16 @@ def _show_record(study: Study, record: str) -> None:
     from habitus.study import read_rows
 
     dataset = study.dataset("chats")
-    steps = [step for row in read_rows(dataset.traces) if row["id"] == record for step in row["steps"]]
+    # A kill between a trace and its row leaves the trace to be written again: the last of each half counts.
+    traces = [row["steps"] for row in read_rows(dataset.traces) if row["id"] == record and row["steps"]]
+    steps = [step for half in {steps[0]["step"]: steps for steps in traces}.values() for step in half]
     kept = next((row for row in read_rows(dataset.kept) if row["id"] == record), None)
     dropped = next((row for row in read_rows(dataset.dropped) if row["id"] == record), None)
     if not steps and kept is None and dropped is None:
         known = [row["id"] for row in read_rows(dataset.kept)]
         todo = f"List them with `habitus show {study.root}`."
         raise UserError(f"no record '{record}'.{nearest(record, known)}", where=str(dataset.folder), todo=todo)
-    seen = {
-        step["step"] if "draft" not in step["step"] and "refine" not in step["step"] else id(step): step
-        for step in steps
-    }
-    show.record(list(seen.values()), kept, dropped, record)
+    show.record(steps, kept, dropped, record)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -31,13 +31,6 @@ class Section(BaseModel):
         return {key: one for key, one in value.items() if one is not None} if isinstance(value, dict) else value
 
 
-class Subject(Section):
-    """Whom the documents are about."""
-
-    name: str = Field("the assistant", min_length=1, description="the model's name, as the documents use it")
-    developer: str = Field("its developer", min_length=1, description="who makes it")
-
-
 class Price(Section):
     """What a model costs, in USD per million tokens, where the price list does not know it."""
 
@@ -192,7 +185,6 @@ class Config(Section):
     version: Literal[1] = Field(1, description="the format of this file")
     traits: str = Field("traits.md", description="the traits document, relative to the study")
     seed: int = Field(7, ge=0, strict=True, description="settles every random choice of the plan")
-    subject: Subject = Field(default_factory=Subject)
     models: Models = Field(default_factory=Models)
     steps: dict[str, ModelChoice] = Field(
         default_factory=dict, description="a model or params for one step, by prompt name"

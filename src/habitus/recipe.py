@@ -11,7 +11,7 @@ import asyncio
 import gc
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from habitus.ask import Ask, Dropped, Planned, Step
 from habitus.errors import (
@@ -24,7 +24,7 @@ from habitus.errors import (
     UserError,
     nearest,
 )
-from habitus.models import Completion, Message, Model, Params, open_model
+from habitus.models import Completion, Message, Model, Params, Usage, open_model
 from habitus.models.costs import Price, cost, price_of
 from habitus.models.exchange import ExchangeModel
 from habitus.models.http import HttpModel
@@ -49,6 +49,8 @@ MOST_UNWRITTEN = 50_000
 HARD_ERRORS = 10
 """Refused or exhausted calls in a row after which the model, not the records, is taken to be at fault."""
 
+LONG_CALL = Usage(input_tokens=4_000, output_tokens=1_500)
+"""What a call is taken to need until there has been one."""
 
 In = TypeVar("In", bound=Planned)
 
@@ -87,8 +89,10 @@ class Engine:
         self._gates: dict[str, asyncio.Semaphore] = {}
         self._bound: dict[str, Bound] = {}
         self._flying: dict[bytes, asyncio.Future[Completion]] = {}
-        self._spent_before = sum(total.dollars for total in ledger.totals())
-        self._successes = 0
+        totals = ledger.totals()
+        self._spent_before = sum(total.dollars for total in totals)
+        self._means_before = {total.step: total.dollars / total.calls for total in totals}
+        self.successes = 0
         self._hard_errors = 0
 
     def bind(self, step: str, role: Role) -> Bound:
@@ -140,48 +144,18 @@ class Engine:
             RunStopped, UserError: the run can't go on; what was settled is settled, what was answered is in the ledger.
 
         """
-        source = enumerate(records)
-        finished: asyncio.Queue[tuple[int, In, _Outcome]] = asyncio.Queue()
-        unwritten: dict[int, tuple[In, _Outcome]] = {}
-        tasks: set[asyncio.Task[None]] = set()
-        most_open = max(100, OPEN_PER_CALL * self.config.concurrency)
-        head = hopeful = 0  # hopeful: records kept, open, or to be done in a later run
-
-        async def one(index: int, record: In) -> None:
-            finished.put_nowait((index, record, await self._take(recipe, record)))
-
+        run = _Run(self, recipe, records, settle, want)
         try:
             with _rare_collections():
-                while True:
-                    while len(tasks) < most_open and len(unwritten) < MOST_UNWRITTEN and self.stopped is None:
-                        if want is not None and hopeful >= want:
-                            break
-                        index, record = next(source, (None, None))
-                        if index is None or record is None:
-                            break
-                        task = asyncio.create_task(one(index, record))
-                        tasks.add(task)
-                        task.add_done_callback(tasks.discard)
-                        self.tally.opened += 1
-                        hopeful += 1
-                        if self.tally.opened % OPENED_AT_ONCE == 0:
-                            await asyncio.sleep(0)  # let their calls go out before more prompts are rendered
-                    if not tasks and finished.empty():
-                        break
-                    index, record, outcome = await finished.get()
-                    hopeful -= isinstance(outcome.result, Drop)
-                    unwritten[index] = record, outcome
-                    head = self._settle(unwritten, head, settle, final=False)
-                    await asyncio.sleep(0)
+                while await run.advance():
+                    pass
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await run.cancel()
         if self.stopped is not None:
             raise self.stopped
-        self._settle(unwritten, head, settle, final=True)
+        run.write(final=True)
 
-    async def _take(self, recipe: Callable[[In, Ask], Awaitable[Record | Drop]], record: In) -> _Outcome:
+    async def take(self, recipe: Callable[[In, Ask], Awaitable[Record | Drop]], record: In) -> _Outcome:
         """Take one record through the recipe."""
         ask = Ask(self, record)
         try:
@@ -189,44 +163,26 @@ class Engine:
         except Dropped as end:
             return _Outcome(ask.drop(end.step, end.reason, end.raw), ask.trace)
         except CallRefused as error:
-            return _Outcome(ask.drop(ask.now, str(error), ""), ask.trace, suspect_since=self._successes)
-        except (CallExhausted, CallPending) as error:
-            self.tally.unsettled["awaits its answer" if isinstance(error, CallPending) else str(error)] += 1
-            return _Outcome(None, ask.trace)
+            return _Outcome(ask.drop(ask.now, str(error), ""), ask.trace, suspect_since=self.successes)
+        except CallPending:
+            self.tally.put_off("await their answers")
+        except CallExhausted as error:
+            self.tally.put_off("got no answer within the time allowed", str(error))
+        except _Stopped:
+            return _Outcome(None, ask.trace, stopped=True)
         except asyncio.CancelledError:
             raise
         except BaseException as error:  # noqa: BLE001  # it stops the run, which raises it
             self.stop(error)
             return _Outcome(None, ask.trace, stopped=True)
-
-    def _settle(
-        self,
-        unwritten: dict[int, tuple[In, _Outcome]],
-        head: int,
-        settle: Callable[[In, Record | Drop, list[Step]], None],
-        *,
-        final: bool,
-    ) -> int:
-        """Settle the finished records that no unfinished one precedes, and return the first index not settled."""
-        while head in unwritten:
-            record, outcome = unwritten[head]
-            suspect = outcome.suspect_since is not None and outcome.suspect_since == self._successes
-            if outcome.stopped or (suspect and not final):
-                break
-            del unwritten[head]
-            head += 1
-            if outcome.result is None:
-                continue
-            if isinstance(outcome.result, Drop):
-                self.tally.dropped[outcome.result.step] += 1
-            else:
-                self.tally.kept += 1
-            settle(record, outcome.result, outcome.trace)
-        return head
+        return _Outcome(None, ask.trace)
 
     def stop(self, reason: BaseException) -> None:
         """Send nothing more; calls in flight may still end and are kept."""
         self.stopped = self.stopped or reason
+        for model in self.models.values():
+            if isinstance(model, HttpModel):
+                model.hang_up()
 
     async def complete(
         self, step: str, role: Role, record: str, messages: list[Message], schema: AnswerSchema | None
@@ -243,8 +199,7 @@ class Engine:
         flight: asyncio.Future[Completion] = asyncio.get_running_loop().create_future()
         self._flying[key] = flight
         try:
-            completion = await self._send(step, bound, messages, params)
-            dollars = cost(bound.price, completion.usage)
+            completion, dollars = await self._send(step, bound, messages, params)
             await self.ledger.add(Call(key, step, record, bound.model.name, messages, params, completion, dollars))
             flight.set_result(completion)
         except BaseException as error:
@@ -255,12 +210,15 @@ class Engine:
             del self._flying[key]
         return completion
 
-    async def _send(self, step: str, bound: Bound, messages: list[Message], params: Params) -> Completion:
+    async def _send(
+        self, step: str, bound: Bound, messages: list[Message], params: Params
+    ) -> tuple[Completion, float | None]:
+        """Return the model's answer and what it cost."""
         tally = self.tally.step(step)
         async with self._gates[bound.model.name]:
             self._check_budget(step)
             if self.stopped is not None:
-                raise self.stopped
+                raise _Stopped
             tally.in_flight += 1
             try:
                 completion = await bound.model.complete(messages, params)
@@ -272,7 +230,7 @@ class Engine:
                 raise
             finally:
                 tally.in_flight -= 1
-        self._successes += 1
+        self.successes += 1
         self._hard_errors = 0
         tally.answered += 1
         if completion.usage is not None:
@@ -281,7 +239,7 @@ class Engine:
         dollars = cost(bound.price, completion.usage)
         tally.dollars += dollars or 0.0
         tally.unpriced += dollars is None
-        return completion
+        return completion, dollars
 
     def _note_failure(self, model: str, error: CallFailed) -> None:
         """Stop the run when calls fail one after the other."""
@@ -303,11 +261,7 @@ class Engine:
         if budget is None or self.stopped is not None:
             return
         spent = self._spent_before + self.tally.dollars
-        expected = sum(
-            (step.in_flight + (name == asked)) * step.dollars / step.answered
-            for name, step in self.tally.steps.items()
-            if step.answered
-        )
+        expected = sum((step.in_flight + (name == asked)) * self._mean(name) for name, step in self.tally.steps.items())
         if spent >= budget or spent + expected > budget * (1 + 1e-9):
             self.stop(
                 RunStopped(
@@ -315,6 +269,14 @@ class Engine:
                     "Raise `budget` in config.yaml and run the same command to go on."
                 )
             )
+
+    def _mean(self, step: str) -> float:
+        """Return what a call of a step costs: in this run, in earlier ones, or at a guess on the high side."""
+        tally = self.tally.step(step)
+        if tally.answered:
+            return tally.dollars / tally.answered
+        bound = self._bound.get(step)
+        return self._means_before.get(step) or (cost(bound.price, LONG_CALL) if bound else None) or 0.0
 
     def awaited(self) -> dict[Path, int]:
         """Return how many requests still wait for an answer, by the folder that it is to be put into."""
@@ -330,6 +292,97 @@ class Engine:
         """Commit the ledger and release the models."""
         await self.ledger.close()
         await asyncio.gather(*(model.close() for model in self.models.values()))
+
+
+class _Stopped(Exception):
+    """Signal that nothing more is sent."""
+
+
+class _Run(Generic[In]):
+    """The records of one `Engine.run`: those open, those finished, and how far they are written."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        recipe: Callable[[In, Ask], Awaitable[Record | Drop]],
+        records: Iterable[In],
+        settle: Callable[[In, Record | Drop, list[Step]], None],
+        want: int | None,
+    ) -> None:
+        self.engine, self.recipe, self.settle, self.want = engine, recipe, settle, want
+        self.records = enumerate(records)
+        self.most_open = max(100, OPEN_PER_CALL * engine.config.concurrency)
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.finished: asyncio.Queue[tuple[int, In, _Outcome]] = asyncio.Queue()
+        self.unwritten: dict[int, tuple[In, _Outcome]] = {}
+        self.head = 0
+        self.hopeful = 0
+        """Records kept, open, or to be done in a later run."""
+
+    async def advance(self) -> bool:
+        """Open what may be opened and take in what has finished; False when there is nothing left to wait for."""
+        await self._open()
+        if self.tasks or not self.finished.empty():
+            self._take_in(*await self.finished.get())
+            while not self.finished.empty():
+                self._take_in(*self.finished.get_nowait())
+            self.write(final=False)
+            await asyncio.sleep(0)
+            return True
+        if self.engine.stopped is None and len(self.unwritten) >= MOST_UNWRITTEN:
+            self.write(final=True)  # a record under suspicion has held up all that came after it
+            return True
+        return False
+
+    async def _open(self) -> None:
+        while (
+            self.engine.stopped is None
+            and len(self.tasks) < self.most_open
+            and len(self.unwritten) + self.finished.qsize() < MOST_UNWRITTEN
+            and (self.want is None or self.hopeful < self.want)
+            and (drawn := next(self.records, None)) is not None
+        ):
+            task = asyncio.create_task(self._one(*drawn))
+            self.tasks.add(task)
+            task.add_done_callback(self.tasks.discard)
+            self.engine.tally.opened += 1
+            self.hopeful += 1
+            if self.engine.tally.opened % OPENED_AT_ONCE == 0:
+                await asyncio.sleep(0)  # let their calls go out before more prompts are rendered
+                if not self.finished.empty():
+                    return
+
+    async def _one(self, index: int, record: In) -> None:
+        self.finished.put_nowait((index, record, await self.engine.take(self.recipe, record)))
+
+    def _take_in(self, index: int, record: In, outcome: _Outcome) -> None:
+        self.hopeful -= isinstance(outcome.result, Drop)
+        self.unwritten[index] = record, outcome
+
+    def write(self, *, final: bool) -> None:
+        """Settle the finished records that no unfinished one precedes.
+
+        A refused call is the record's fault only if another call has succeeded since, or at the end of a run in which
+        one did; otherwise the record is left for a later run.
+        """
+        tally = self.engine.tally
+        while self.head in self.unwritten:
+            record, outcome = self.unwritten[self.head]
+            suspect = outcome.suspect_since == self.engine.successes
+            if outcome.stopped or (suspect and not final):
+                break
+            del self.unwritten[self.head]
+            self.head += 1
+            if suspect and self.engine.successes == 0 and isinstance(outcome.result, Drop):
+                tally.put_off("were refused, and no call has succeeded", outcome.result.reason)
+            elif outcome.result is not None:
+                self.settle(record, outcome.result, outcome.trace)
+
+    async def cancel(self) -> None:
+        """End what is still open."""
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
 
 
 @contextmanager

@@ -27,9 +27,15 @@ class Tally:
 
     steps: dict[str, StepTally] = field(default_factory=dict)
     opened: int = 0
-    kept: int = 0
-    dropped: Counter[str] = field(default_factory=Counter)
     unsettled: Counter[str] = field(default_factory=Counter)
+    """Records that are left for a later run, by what they lack."""
+    examples: dict[str, str] = field(default_factory=dict)
+    """What was said to one of each."""
+
+    def put_off(self, why: str, example: str = "") -> None:
+        """Count a record that is left for a later run."""
+        self.unsettled[why] += 1
+        self.examples.setdefault(why, example)
 
     def step(self, name: str) -> StepTally:
         """Return the tally of a step, new where it has none."""

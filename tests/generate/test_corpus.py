@@ -229,6 +229,55 @@ class TestChangedSettings:
         assert (study / "chats" / "old-1" / "kept.jsonl").read_bytes() == before
         assert len(rows(study / "chats" / "kept.jsonl")) == 10
 
+    def test_a_first_run_that_was_killed_is_known_for_its_settings(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        study = make(tmp_path / "advice", model="simulated/world?latency=0.05", count=200)
+        process = subprocess.Popen([sys.executable, "-m", "habitus", "--quiet", "generate", "chats", str(study)])
+        deadline = time.monotonic() + 30
+        while calls(study) < 1_300 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.kill()
+        process.wait()
+        setting(study, lambda config: config.update(seed=99))
+        assert habitus("generate", "chats", study) == 2
+        assert "seed: 7 → 99" in capsys.readouterr().err
+
+    def test_redo_with_a_setting_that_cannot_work_sets_nothing_aside(self, tmp_path: Path) -> None:
+        study = make(tmp_path / "advice", count=5)
+        assert habitus("generate", "chats", study) == 0
+        setting(study, lambda config: config["chats"].update(dedup={"embedder": "hashin"}))
+        assert habitus("generate", "chats", study, "--redo") == 2
+        assert len(rows(study / "chats" / "kept.jsonl")) == 5
+        assert not (study / "chats" / "old-1").exists()
+
+    def test_stored_vectors_that_are_not_whole_are_made_again(self, tmp_path: Path) -> None:
+        study = make(tmp_path / "advice", count=5)
+        assert habitus("generate", "chats", study) == 0
+        vectors = study / "chats" / "prompts.npz"
+        vectors.write_bytes(vectors.read_bytes()[:500])
+        assert habitus("generate", "chats", study, "--count", "8") == 0
+        assert len(rows(study / "chats" / "kept.jsonl")) == 8
+
+    def test_a_lower_dedup_threshold_touches_nothing_that_is_kept(self, tmp_path: Path) -> None:
+        study = make(tmp_path / "advice", count=20)
+        assert habitus("generate", "chats", study) == 0
+        setting(study, lambda config: config["chats"].update(dedup={"threshold": 0.3}, count=30, most_planned=20))
+        assert habitus("generate", "chats", study, "--go-on") == 0
+        kept = [row["id"] for row in rows(study / "chats" / "kept.jsonl")]
+        dropped = [row["id"] for row in rows(study / "chats" / "dropped.jsonl")]
+        assert len(set(kept)) == len(kept)
+        assert len(set(dropped)) == len(dropped)
+        assert not set(kept) & set(dropped)
+
+    def test_going_on_after_a_trait_is_gone_drops_what_waited_for_it(self, tmp_path: Path) -> None:
+        study = make(tmp_path / "advice", count=20)
+        assert habitus("generate", "chats", study) == 0
+        traits = study / "traits.md"
+        traits.write_text(traits.read_text().replace("## Candour", "## Frankness"))
+        assert habitus("generate", "chats", study, "--go-on", "--count", "60") == 0
+        assert len(rows(study / "chats" / "kept.jsonl")) == 60
+
     def test_lower_thresholds_are_cut_again_without_a_new_call_for_old_records(self, tmp_path: Path) -> None:
         study = make(tmp_path / "advice", count=30)
         assert habitus("generate", "chats", study) == 0

@@ -116,6 +116,10 @@ class Rating(Answer):
         return [(name, found.score, found.reason, found.quote) for name, found in self]
 
 
+SHAPES = (Plans, Sketch, UserPrompt, Critique, Refined, FollowUp, Rating)
+"""Every answer but the conversation's own turns."""
+
+
 class Prompt(Record):
     """A first message with all that led to it: the row between the recipe's two halves."""
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from itertools import count
+from itertools import count, islice
 from typing import TYPE_CHECKING
+from zipfile import BadZipFile
 
-from habitus.errors import UserError
+from habitus.errors import CallFailed, UserError
 from habitus.generate.chats import ANSWER_STEPS, Prompt, write_chat, write_prompt
 from habitus.generate.checks import Checks
 from habitus.generate.dataset import checked
@@ -19,11 +21,17 @@ from habitus.records import Drop
 from habitus.study import Rows, read_rows
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from habitus.ask import Step
     from habitus.generate.dedup import Duplicates
+    from habitus.models.embed import Embedder
     from habitus.recipe import Engine
     from habitus.records import Record, Scenario
     from habitus.study import Dataset, Study
+
+EMBEDDED_AT_ONCE = 20_000
+"""First messages embedded between two times that the vectors are stored."""
 
 
 @dataclass
@@ -39,26 +47,33 @@ class Progress:
     notes: list[str] = field(default_factory=list)
 
 
+def embedder_of(study: Study, engine: Engine) -> Embedder:
+    """Return the embedder that a study's config names."""
+    name = study.config.chats.dedup.embedder
+    is_endpoint = "/" in name and not name.startswith("local/")
+    return open_embedder(name, http=engine.endpoint(name) if is_endpoint else None)
+
+
 class Corpus:
     """The chats of a study, as they are on disk and as they grow."""
 
-    def __init__(self, study: Study, engine: Engine, progress: Progress) -> None:
+    def __init__(self, study: Study, engine: Engine, embedder: Embedder, progress: Progress) -> None:
         self.study, self.engine, self.progress = study, engine, progress
         self.settings = study.config.chats
         self.dataset: Dataset = study.dataset("chats")
         self.seats = checked(study)
         self.checks = Checks(study.traits, self.seats.worn_names)
-        name = self.settings.dedup.embedder
-        is_endpoint = "/" in name and not name.startswith("local/")
-        self.embedder = open_embedder(name, http=engine.endpoint(name) if is_endpoint else None)
-        self.threshold = self.settings.dedup.threshold or default_threshold(name)
+        self.embedder = embedder
+        self.threshold = self.settings.dedup.threshold or default_threshold(embedder.name)
         self.planned: set[int] = {index_of(row["id"]) for row in read_rows(self.dataset.prompts)}
         self.kept: set[str] = {row["id"] for row in read_rows(self.dataset.kept)}
         self.dropped: set[str] = set()
         self.duplicates: set[str] = set()
         self.answered = len(self.kept)  # prompts whose answers were made, kept or not
         for row in read_rows(self.dataset.dropped):
-            self._count_drop(row["id"], row["step"])
+            # A higher threshold than at the time brings a message back.
+            if row["step"] != "dedup" or row["meta"]["score"] >= self.threshold:
+                self._count_drop(row["id"], row["step"])
         self.planned |= {index_of(record) for record in self.dropped}
         self.files = [Rows(path) for path in (self.dataset.kept, self.dataset.dropped, self.dataset.traces)]
         self.prompt_file = Rows(self.dataset.prompts)
@@ -96,7 +111,8 @@ class Corpus:
         """Return the ids of first messages that are no near-duplicates and have no answers yet, in plan order."""
         self._stand("removing near-duplicate prompts")
         found = await self._find_duplicates()
-        fresh = [twin for twin in found.removed if twin.id not in self.duplicates]
+        settled = self.duplicates | self.kept | self.dropped
+        fresh = [twin for twin in found.removed if twin.id not in settled]
         traits = {row["id"]: row["trait"] for row in read_rows(self.dataset.prompts)} if fresh else {}
         self.files[1].append(
             Drop(
@@ -107,26 +123,46 @@ class Corpus:
             for twin in fresh
         )  # fmt: skip
         self.duplicates.update(twin.id for twin in fresh)
-        self.progress.duplicates = len(found.removed)
-        return [record for record in found.kept if record not in self.kept and record not in self.dropped]
+        self.progress.duplicates = len(self.duplicates)
+        return [record for record in found.kept if record not in settled]
 
     async def _find_duplicates(self) -> Duplicates:
         import numpy as np
 
         ids = [row["id"] for row in read_rows(self.dataset.prompts)]
-        name = self.embedder.name
-        vectors = np.zeros((0, 0), dtype=np.float32)
-        if self.dataset.vectors.exists():
-            with np.load(self.dataset.vectors) as stored:
-                if str(stored["embedder"]) == name and len(stored["vectors"]) <= len(ids):
-                    vectors = stored["vectors"]
-        if len(vectors) < len(ids):
-            texts = [row["prompt"] for row in read_rows(self.dataset.prompts)][len(vectors) :]
-            fresh = await embed(texts, self.embedder)
+        vectors = self._stored_vectors()
+        if len(vectors) > len(ids):
+            vectors = vectors[:0]
+        texts = (row["prompt"] for row in islice(read_rows(self.dataset.prompts), len(vectors), None))
+        while part := list(islice(texts, EMBEDDED_AT_ONCE)):
+            try:
+                fresh = await embed(part, self.embedder)
+            except CallFailed as error:
+                todo = "Mend the cause and run the same command again."
+                raise UserError(f"the embedder {self.embedder.name} failed: {error}", todo=todo) from error
             vectors = np.concatenate([vectors, fresh]) if len(vectors) else fresh
-            with self.dataset.vectors.open("wb") as file:
-                np.savez(file, vectors=vectors, embedder=np.array(name))
+            self._store_vectors(vectors)
         return deduplicate(ids, vectors, threshold=self.threshold)
+
+    def _stored_vectors(self) -> np.ndarray:
+        """Return the embeddings that are on disk and of today's embedder."""
+        import numpy as np
+
+        try:
+            with self.dataset.vectors.open("rb") as file, np.load(file) as stored:
+                if str(stored["embedder"]) == self.embedder.name:
+                    return stored["vectors"]
+        except (FileNotFoundError, BadZipFile, KeyError, ValueError, EOFError):
+            pass  # none yet, or not whole: they are made again
+        return np.zeros((0, 0), dtype=np.float32)
+
+    def _store_vectors(self, vectors: np.ndarray) -> None:
+        import numpy as np
+
+        fresh = self.dataset.vectors.with_suffix(".npz.new")
+        with fresh.open("wb") as file:
+            np.savez(file, vectors=vectors, embedder=np.array(self.embedder.name))
+        fresh.replace(self.dataset.vectors)
 
     async def _write_prompts(self, more: int) -> None:
         self._stand("writing prompts")
@@ -148,10 +184,19 @@ class Corpus:
 
     async def _write_chats(self, ready: set[str], missing: int) -> None:
         self._stand("writing chats")
-        prompts = (Prompt.model_validate(row) for row in read_rows(self.dataset.prompts) if row["id"] in ready)
+        rows = (Prompt.model_validate(row) for row in read_rows(self.dataset.prompts) if row["id"] in ready)
+        prompts = (prompt for prompt in rows if self._has_seat(prompt))
         thresholds = self.settings.thresholds.model_dump()
         recipe = partial(write_chat, seats=self.seats, checks=self.checks, thresholds=thresholds)
         await self.engine.run(recipe, prompts, self._settle_chat, want=missing)
+
+    def _has_seat(self, prompt: Prompt) -> bool:
+        """Tell whether the document still has what a message was written for; drop the message if not."""
+        if self.seats.has(prompt.scenario):
+            return True
+        reason = "its trait is no longer in the traits document"
+        self._drop(Drop(id=prompt.id, trait=prompt.trait, step="chats/draft", reason=reason, raw=prompt.prompt))
+        return False
 
     def _settle_chat(self, prompt: Prompt, result: Record | Drop, trace: list[Step]) -> None:
         self._trace(prompt.id, trace)
@@ -185,8 +230,8 @@ class Corpus:
         return math.ceil((missing - ready * kept) / (unique * kept))
 
     def _commonest_reason(self) -> str:
-        reasons = [f"{row['step']}: {row['reason']}" for row in read_rows(self.dataset.dropped)]
-        return max(set(reasons), key=reasons.count)[:200] if reasons else "nothing was planned"
+        reasons = Counter(f"{row['step']}: {row['reason']}" for row in read_rows(self.dataset.dropped))
+        return reasons.most_common(1)[0][0][:200] if reasons else "nothing was planned"
 
     def close(self) -> None:
         """Bring all rows to the disk."""

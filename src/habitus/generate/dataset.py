@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from habitus.errors import UserError
-from habitus.generate.chats import ANSWER_STEPS, STEPS, Prompt
-from habitus.generate.plan import Seats, spread
+from habitus.generate.chats import ANSWER_STEPS, SHAPES, STEPS, Prompt
+from habitus.generate.plan import Seats, built_in_axes, spread
+from habitus.models.structured import schema_of
 from habitus.study import read_rows
 from habitus.traits.document import read_traits
 
@@ -34,6 +36,8 @@ def made_with(study: Study, engine: Engine) -> dict[str, str]:
         "traits document": read_traits(study.traits, budget=config.chats.chunk_tokens).digest,
         "seed": str(config.seed),
         **{f"chats.{name}": repr(value) for name, value in settings.items()},
+        "axes": sha256(repr(sorted(built_in_axes().items())).encode()).hexdigest()[:12],
+        "answer shapes": sha256(repr([schema_of(shape).schema for shape in SHAPES]).encode()).hexdigest()[:12],
         **{f"model of {step}": f"{one.model.name} {one.settings or ''}".strip() for step, one in bound.items()},
         **{f"prompt {step}": engine.prompts.hash(step) for step in STEPS},
     }
@@ -42,14 +46,18 @@ def made_with(study: Study, engine: Engine) -> dict[str, str]:
 def changes(before: dict[str, str], now: dict[str, str]) -> list[str]:
     """Return what differs between two `made_with`, in words."""
     return [
-        f"{name} changed" if name.startswith(("prompt", "traits")) else f"{name}: {before.get(name)} → {now.get(name)}"
+        f"{name} changed"
+        if name.startswith(("prompt", "traits", "axes", "answer"))
+        else f"{name}: {before.get(name)} → {now.get(name)}"
         for name in dict.fromkeys([*before, *now])
         if before.get(name) != now.get(name)
     ]
 
 
-def prepare(study: Study, engine: Engine, *, redo: bool, go_on: bool) -> Path | None:
-    """See whether the rows on disk were made with today's settings, and set them aside on `redo`.
+def prepare(study: Study, engine: Engine, want: int, *, redo: bool, go_on: bool) -> Path | None:
+    """See whether the rows on disk were made with today's settings, set them aside on `redo`, and note the settings.
+
+    They are noted before the first row is written, so that a run killed half-way is known for what it was.
 
     Raises:
         UserError: they were made with others, and the user has not said what to do about it.
@@ -58,8 +66,11 @@ def prepare(study: Study, engine: Engine, *, redo: bool, go_on: bool) -> Path | 
     dataset = study.dataset("chats")
     entry = study.manifest.get("datasets", {}).get("chats", {})
     if redo:
-        return dataset.set_aside()
-    stale = changes(entry["made_with"], made_with(study, engine)) if entry else []
+        aside = dataset.set_aside()
+        study.write_manifest("chats", {})
+        record_run(study, engine, want)
+        return aside
+    stale = changes(entry["made_with"], made_with(study, engine)) if entry and funnel(dataset)["planned"] else []
     if stale and not go_on:
         raise UserError(
             f"{entry['kept']:,} chats were made with other settings: {'; '.join(stale)}.",
@@ -67,18 +78,25 @@ def prepare(study: Study, engine: Engine, *, redo: bool, go_on: bool) -> Path | 
             todo="--redo makes them anew (old rows are set aside, answers that still hold cost nothing); "
             "--go-on keeps them and adds new ones.",
         )
+    before = [*entry.get("made_with_before", []), entry["made_with"]] if stale else None
+    record_run(study, engine, want, before=before)
     return None
 
 
-def record_run(study: Study, engine: Engine, want: int) -> None:
-    """Write into the manifest how the dataset was made, and what it has come to."""
+def record_run(study: Study, engine: Engine, want: int, *, before: list[dict[str, str]] | None = None) -> None:
+    """Write into the manifest how the dataset was made, and what it has come to.
+
+    `before` are the settings of older rows that were kept when the settings changed.
+    """
     steps = funnel(study.dataset("chats"))
+    entry = study.manifest.get("datasets", {}).get("chats", {})
     bound = [engine.bind(step, role) for step, role in STEPS.items()]
     study.write_manifest("chats", {
-        "want": want,
+        "want": max(want, entry.get("want", 0)),
         "kept": steps["kept"],
         "funnel": steps,
         "made_with": made_with(study, engine),
+        "made_with_before": before if before is not None else entry.get("made_with_before", []),
         "simulated": any(one.model.name.startswith("simulated/") for one in bound),
         "cost": [asdict(total) for total in engine.ledger.totals()],
     })  # fmt: skip

@@ -65,12 +65,12 @@ def estimate(study: Study, engine: Engine, seats: Seats, count: int) -> list[Ste
     for step, role in STEPS.items():
         bound, number = engine.bind(step, role), round(calls[step])
         total = known.get((step, bound.model.name))
-        if total is not None and total.calls >= ENOUGH:
+        if total is not None and total.calls >= ENOUGH and total.output_tokens:
             each = (total.input_tokens / total.calls, total.output_tokens / total.calls)
         else:
             each = (_question(step, engine, seats), _ANSWER[step.rpartition("/")[2]])
         used = Usage(round(number * each[0]), round(number * each[1]))
-        measured = total is not None and total.calls >= ENOUGH
+        measured = total is not None and total.calls >= ENOUGH and total.output_tokens > 0
         rows.append(StepEstimate(
             step, role, bound.model.name, study.config.place(role, step), _prompt(step, engine),
             number, used.input_tokens, used.output_tokens, cost(bound.price, used), measured,

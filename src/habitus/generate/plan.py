@@ -13,7 +13,6 @@ from calendar import day_name, month_name
 from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +22,7 @@ from habitus.records import Scenario
 from habitus.traits.sentences import chunks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from habitus.config import ChatSettings
     from habitus.traits.document import TraitsDocument
@@ -34,7 +33,6 @@ USUAL_SHARE = 0.9
 """Share of scenarios that become unique messages, and of those that become kept chats, as long as nothing is known."""
 _CALENDAR = frozenset([*day_name, *month_name])
 GOLDEN = 0.6180339887498949
-_CALENDAR = frozenset([*day_name, *month_name])
 MOST_DOMAIN, MOST_OPENING, MOST_NAME = 0.05, 0.03, 0.03
 """Shares above which a corpus has collapsed onto a field, an opening or a name."""
 ENOUGH_TO_TELL = 100
@@ -94,9 +92,10 @@ class Seats:
         first = scenario.index - scenario.index % BLOCK
         return [self.seat(index) for index in range(first, first + BLOCK)]
 
-    def after(self, index: int) -> Iterator[Scenario]:
-        """Yield the seats from a position on, without end."""
-        return (self.seat(position) for position in count(index))
+    def has(self, scenario: Scenario) -> bool:
+        """Tell whether the document still has the passage that a scenario is about."""
+        chunks_of = {trait.id: len(trait.chunks) for trait in self.document.traits}
+        return scenario.chunk < chunks_of.get(scenario.trait, 0)
 
     def passage(self, scenario: Scenario) -> dict[str, Any]:
         """Return what prompts are shown of the document for a seat: the trait, its chunk, and the trade-offs."""

@@ -101,6 +101,7 @@ class HttpModel:
         self._secrets: list[str] = []
         self._session: aiohttp.ClientSession | None = None
         self._reached = False
+        self._hung_up = False
 
     def __repr__(self) -> str:
         return f"HttpModel({self.name!r}, model={self.model!r}, base_url={self.base_url!r})"
@@ -156,6 +157,11 @@ class HttpModel:
                 raise self._unusable(status, raw)
             return
         raise self._unreachable(reason)
+
+    def hang_up(self) -> None:
+        """Send nothing more: calls that wait for a slot or for another try end in CallExhausted."""
+        self._hung_up = True
+        self.limiter.refuse()
 
     async def close(self) -> None:
         """Close the connections."""
@@ -302,6 +308,8 @@ class HttpModel:
         return _TryFailed(self._redacted(_reason(error)), unreached=unreached and not self._reached)
 
     def _out_of_time(self, call: _Call[Any], state: RetryCallState) -> bool:
+        if self._hung_up:
+            return True
         spent = time.monotonic() - call.started - call.queued
         patience = min(UNREACHED_PATIENCE, self._total_timeout) if _last(state).unreached else self._total_timeout
         return spent + state.upcoming_sleep > patience

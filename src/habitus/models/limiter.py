@@ -11,6 +11,8 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+from habitus.errors import CallExhausted
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -23,6 +25,7 @@ NEAR = 0.9
 """From this share of the level that last proved too much, growth is a tenth as fast: a third of the cuts remain."""
 LONGEST_PAUSE = 3600.0
 """Seconds; a longer demand (a daily quota, a clock gone wrong) is asked again after an hour."""
+ENDED = "the run has ended"
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -46,6 +49,7 @@ class Limiter:
         self._paused_until = 0.0
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._timer: asyncio.TimerHandle | None = None
+        self._refusing = False
 
     @property
     def waiting(self) -> int:
@@ -58,7 +62,14 @@ class Limiter:
         return max(0.0, self._paused_until - self._clock())
 
     async def enter(self) -> int:
-        """Wait for a slot, first come first served, and return the ticket to report the outcome with."""
+        """Wait for a slot, first come first served, and return the ticket to report the outcome with.
+
+        Raises:
+            CallExhausted: `refuse` was called.
+
+        """
+        if self._refusing:
+            raise CallExhausted(ENDED)
         if self._waiting or self.in_flight + 1 > self.limit or self._clock() < self._paused_until:
             await self._turn()
         else:
@@ -104,6 +115,14 @@ class Limiter:
             if not waiter.done():
                 self.in_flight += 1
                 waiter.set_result(None)
+
+    def refuse(self) -> None:
+        """Turn away whoever waits, and whoever comes."""
+        self._refusing = True
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_exception(CallExhausted(ENDED))
 
     def close(self) -> None:
         """Drop the timer, which belongs to the event loop that is about to end."""
