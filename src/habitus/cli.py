@@ -46,7 +46,7 @@ class _InOrder(click.Group):
 @click.version_option(__version__, prog_name="habitus")
 @click.option("--quiet", is_flag=True, help="Print results and errors, and no progress.")
 def cli(*, quiet: bool) -> None:
-    """Instil chosen traits in a language model: write the training data, audit it, train, measure."""
+    """Write training data that instils chosen traits in a language model: from a traits document to kept chats."""
     from habitus import show
 
     show.be_quiet(quiet=quiet)
@@ -72,6 +72,7 @@ def init(study: Path) -> None:
 def check(study: Path, *, count: int | None, offline: bool) -> None:
     """Check traits, config and models; print the plan with calls, tokens and cost of every step."""
     from habitus import show
+    from habitus.generate.corpus import embedder_of
     from habitus.generate.dataset import checked
     from habitus.generate.estimate import estimate
     from habitus.generate.plan import BLOCK, USUAL_SHARE
@@ -82,6 +83,7 @@ def check(study: Path, *, count: int | None, offline: bool) -> None:
     async def run() -> None:
         async with _engine(opened) as engine:
             seats = checked(opened)
+            embedder_of(opened, engine)
             show.document(seats.document, lint(seats.document), opened.config.chats.chunk_tokens)
             if not seats.context_is_whole:
                 show.warn(
@@ -89,7 +91,7 @@ def check(study: Path, *, count: int | None, offline: bool) -> None:
                     "with each trait; raise chats.context_tokens to show more"
                 )
             number = count or opened.config.chats.count
-            if (reached := round(number / USUAL_SHARE**2 / BLOCK)) < len(seats.document.traits):
+            if (reached := math.ceil(number / USUAL_SHARE**2 / BLOCK)) < len(seats.document.traits):
                 enough = math.ceil(len(seats.document.traits) * BLOCK * USUAL_SHARE**2)
                 show.warn(
                     f"{number:,} chats reach about {reached:,} of {len(seats.document.traits):,} traits; "
@@ -176,6 +178,8 @@ def status(study: Path) -> None:
     stale = _run(differences())
     for change in stale:
         show.warn(f"chats are stale: {change}")
+    if entry.get("made_with_before"):
+        show.warn("some of the chats were made with earlier settings, which the manifest keeps (made_with_before)")
     show.heading("paid for so far")
     show.bill(read_totals(opened.ledger))
     if entry["simulated"]:
@@ -306,6 +310,8 @@ async def _grow(study: Study, want: int, *, redo: bool, go_on: bool, export_only
         embedder = embedder_of(study, engine)
         show.note(f"embedder: {embedder.note}")
         aside = prepare(study, engine, want, redo=redo, go_on=go_on)
+        for folder in engine.exchanges():
+            show.note(f"requests go to {folder}/requests.jsonl, answers are read from {folder}/answers/*.jsonl")
         if aside:
             show.note(f"the old rows are in {aside}; answers that still hold come from the ledger")
         _interruptible(engine)

@@ -108,11 +108,15 @@ class Provider(Section):
 class Thresholds(Section):
     """The lowest score of each criterion, 1 to 5, with which a chat is kept."""
 
-    realistic: int = Field(3, ge=1, le=5, strict=True)
-    embodies: int = Field(4, ge=1, le=5, strict=True)
-    natural: int = Field(3, ge=1, le=5, strict=True)
-    discreet: int = Field(4, ge=1, le=5, strict=True)
-    helpful: int = Field(3, ge=1, le=5, strict=True)
+    realistic: int = Field(3, ge=1, le=5, strict=True, description="the person's messages could be found in a log")
+    embodies: int = Field(
+        4, ge=1, le=5, strict=True, description="the trait decides what the answer does; in a contrast, it stays away"
+    )
+    natural: int = Field(3, ge=1, le=5, strict=True, description="a thoughtful person might have written the answers")
+    discreet: int = Field(
+        4, ge=1, le=5, strict=True, description="nothing refers to instructions, a document or values"
+    )
+    helpful: int = Field(3, ge=1, le=5, strict=True, description="the person has what they came for")
 
 
 class Dedup(Section):
@@ -139,7 +143,7 @@ class Axes(Section):
     voice: list[str] | None = Field(None, min_length=1, description="how people write")
     length: list[str] | None = Field(None, min_length=1, description="lengths of first messages, in words")
     domain: list[str] | None = Field(
-        None, min_length=1, description="fields of life; under 20 of them no longer spread"
+        None, min_length=1, description="fields of life; fewer than 20 give one of them over 5%"
     )
     person: list[str] | None = Field(None, min_length=1, description="given names")
     worn_names: list[str] | None = Field(None, description="names that are forbidden")

@@ -181,7 +181,7 @@ class Engine:
         """Send nothing more; calls in flight may still end and are kept."""
         self.stopped = self.stopped or reason
         for model in self.models.values():
-            if isinstance(model, HttpModel):
+            if isinstance(model, HttpModel | ExchangeModel):
                 model.hang_up()
 
     async def complete(
@@ -277,6 +277,10 @@ class Engine:
             return tally.dollars / tally.answered
         bound = self._bound.get(step)
         return self._means_before.get(step) or (cost(bound.price, LONG_CALL) if bound else None) or 0.0
+
+    def exchanges(self) -> list[Path]:
+        """Return the folders through which requests and answers go as files."""
+        return [model.folder for model in self.models.values() if isinstance(model, ExchangeModel)]
 
     def awaited(self) -> dict[Path, int]:
         """Return how many requests still wait for an answer, by the folder that it is to be put into."""

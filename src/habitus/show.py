@@ -7,6 +7,7 @@ import difflib
 import os
 import sys
 import time
+from collections import Counter
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
 
 NO_TERMINAL = 120
 """Columns where the output goes into a file or a pipe."""
+
+FINDINGS_OF_A_KIND = 3
+NARROWEST = 8
+"""Columns of text that any column of a table keeps."""
 
 
 def _console(*, stderr: bool) -> Console:
@@ -100,14 +105,14 @@ def simulated_banner() -> None:
 def table(
     columns: Sequence[tuple[str, str]], rows: Iterable[Sequence[str]], *, total: Sequence[str] | None = None
 ) -> None:
-    """Print a table without lines; a column is (name, 'left' | 'right'). For want of room, the widest column gives."""
+    """Print a table without lines; a column is (name, 'left' | 'right'). For want of room, the widest columns give."""
     cells = [list(row) for row in rows]
     every = [[name for name, _ in columns], *cells, *([] if total is None else [list(total)])]
     widths = [max(len(line[at]) for line in every) for at in range(len(columns))]
     over = sum(widths) + 2 * len(widths) + 2 - out.width
-    if over > 0:
-        widest = widths.index(max(widths))
-        widths[widest] = max(12, widths[widest] - over)
+    while over > 0 and max(widths[1:], default=0) > NARROWEST:  # the first column names the row and stays whole
+        widths[widths.index(max(widths[1:]), 1)] -= 1
+        over -= 1
     grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for (name, justify), width in zip(columns, widths, strict=True):
         side = "right" if justify == "right" else "left"
@@ -137,10 +142,14 @@ def document(found: TraitsDocument, findings: Sequence[Finding], budget: int) ->
         say(f"  … and {len(found.traits) - len(shown)} more")
     if not findings:
         say("  lint: nothing to say")
-    for finding in findings[:20]:
-        warn(f"{found.path.name}:{finding.line}: {finding.message} ({finding.rule})")
-    if len(findings) > 20:  # noqa: PLR2004
-        warn(f"… and {len(findings) - 20} more like these")
+    shown_of: Counter[str] = Counter()
+    for finding in findings:
+        shown_of[finding.rule] += 1
+        if shown_of[finding.rule] <= FINDINGS_OF_A_KIND:
+            warn(f"{found.path.name}:{finding.line}: {finding.message} ({finding.rule})")
+    for rule, number in shown_of.items():
+        if number > FINDINGS_OF_A_KIND:
+            warn(f"… and {number - FINDINGS_OF_A_KIND} more of the kind {rule}")
 
 
 def plan(rows: Sequence[StepEstimate], count: int) -> None:
@@ -175,18 +184,26 @@ def plan(rows: Sequence[StepEstimate], count: int) -> None:
 
 def bill(totals: Sequence[StepTotal]) -> None:
     """Print what the ledger holds, by step and model."""
-
-    def price(one: StepTotal) -> str:
-        if one.unpriced == one.calls:
-            return "unknown"
-        return dollars(one.dollars) + (f" + {one.unpriced:,} calls of unknown price" if one.unpriced else "")
-
+    rows = [
+        [one.step, one.model, f"{one.calls:,}", f"{one.input_tokens:,}", f"{one.output_tokens:,}",
+         _price(one.calls, one.dollars, one.unpriced)]
+        for one in totals
+    ]  # fmt: skip
+    used = [(one.calls, one.input_tokens, one.output_tokens) for one in totals]
+    calls, tokens_in, tokens_out = (sum(column) for column in zip(*used, strict=True)) if used else (0, 0, 0)
+    price = _price(calls, sum(one.dollars for one in totals), sum(one.unpriced for one in totals))
     table(
         [("step", "left"), ("model", "left"), ("calls", "right"), ("tokens in", "right"), ("tokens out", "right"),
          ("cost", "right")],
-        [[one.step, one.model, f"{one.calls:,}", f"{one.input_tokens:,}", f"{one.output_tokens:,}", price(one)]
-         for one in totals],
+        rows,
+        total=["total", "", f"{calls:,}", f"{tokens_in:,}", f"{tokens_out:,}", price],
     )  # fmt: skip
+
+
+def _price(calls: int, spent: float, unpriced: int) -> str:
+    if unpriced and unpriced == calls:
+        return "unknown"
+    return dollars(spent) + (f" + {unpriced:,} calls of unknown price" if unpriced else "")
 
 
 def funnel(steps: dict[str, int]) -> None:

@@ -134,7 +134,7 @@ class TestWhatIsNotKept:
         assert indexes == list(range(len(indexes)))
         funnel = json.loads((advice / "manifest.json").read_text())["datasets"]["chats"]["funnel"]
         lost = sum(number for name, number in funnel.items() if name.startswith("dropped"))
-        assert funnel["planned"] == funnel["kept"] + lost + funnel.get("prompts without answers yet", 0)
+        assert funnel["planned"] == funnel["kept"] + lost + funnel.get("messages in reserve", 0)
 
     def test_drops_name_step_and_reason_and_duplicates_their_twin(self, advice: Path) -> None:
         dropped = rows(advice / "chats" / "dropped.jsonl")

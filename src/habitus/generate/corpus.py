@@ -88,6 +88,7 @@ class Corpus:
         """
         most = max(math.ceil(want * self.settings.most_planned), want)
         self.progress.want, self.progress.most_planned = want, most
+        self._stand("looking at what is there")
         waiting = self.engine.tally.unsettled  # records that are for a later run: rounds must not take them up again
         while (missing := want - len(self.kept)) > 0:
             ready = await self.unique()

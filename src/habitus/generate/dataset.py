@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from habitus.errors import UserError
 from habitus.generate.chats import ANSWER_STEPS, SHAPES, STEPS, Prompt
@@ -30,7 +30,9 @@ def checked(study: Study) -> Seats:
 def made_with(study: Study, engine: Engine) -> dict[str, str]:
     """Return all that decides what the recipe writes, as name → fingerprint, to be compared between runs."""
     config = study.config
-    settings = config.chats.model_dump(exclude={"count", "most_planned"})
+    settings: dict[str, Any] = {}
+    for name, value in config.chats.model_dump(exclude={"count", "most_planned"}).items():
+        settings |= {f"{name}.{key}": one for key, one in value.items()} if isinstance(value, dict) else {name: value}
     bound = {step: engine.bind(step, role) for step, role in STEPS.items()}
     return {
         "traits document": read_traits(study.traits, budget=config.chats.chunk_tokens).digest,
@@ -45,6 +47,11 @@ def made_with(study: Study, engine: Engine) -> dict[str, str]:
 
 def changes(before: dict[str, str], now: dict[str, str]) -> list[str]:
     """Return what differs between two `made_with`, in words."""
+    models = [name for name in now if name.startswith("model of") and before.get(name) != now[name]]
+    if len(models) > 1 and len({(before.get(name), now[name]) for name in models}) == 1:
+        told = f"model of {len(models)} steps: {before.get(models[0])} → {now[models[0]]}"
+        rest = [{name: one for name, one in side.items() if name not in models} for side in (before, now)]
+        return [told, *changes(*rest)]
     return [
         f"{name} changed"
         if name.startswith(("prompt", "traits", "axes", "answer"))
@@ -65,12 +72,13 @@ def prepare(study: Study, engine: Engine, want: int, *, redo: bool, go_on: bool)
     """
     dataset = study.dataset("chats")
     entry = study.manifest.get("datasets", {}).get("chats", {})
+    now = made_with(study, engine)  # reads every prompt: what can't be used is refused before anything is moved
     if redo:
         aside = dataset.set_aside()
         study.write_manifest("chats", {})
         record_run(study, engine, want)
         return aside
-    stale = changes(entry["made_with"], made_with(study, engine)) if entry and funnel(dataset)["planned"] else []
+    stale = changes(entry["made_with"], now) if entry and funnel(dataset)["planned"] else []
     if stale and not go_on:
         raise UserError(
             f"{entry['kept']:,} chats were made with other settings: {'; '.join(stale)}.",
@@ -112,7 +120,7 @@ def funnel(dataset: Dataset) -> dict[str, int]:
         if number := sum(1 for record, at in lost.items() if at == step and record not in kept):
             steps[f"dropped at {step}"] = number
     waiting = len(prompts - kept - lost.keys())
-    return steps | ({"prompts without answers yet": waiting} if waiting else {}) | {"kept": len(kept)}
+    return steps | ({"messages in reserve": waiting} if waiting else {}) | {"kept": len(kept)}
 
 
 def spread_of(dataset: Dataset) -> list[Spread]:

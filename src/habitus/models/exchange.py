@@ -109,6 +109,13 @@ class ExchangeModel:
         latency = time.monotonic() - began
         return Completion(answer.text, answer.finish, answer.usage, latency, answer.model or self.folder.name)
 
+    def hang_up(self) -> None:
+        """Wait no longer: calls without an answer end in CallPending."""
+        self._export_only = True
+        for future in self._futures():
+            if not future.done():
+                future.set_exception(CallPending("the run has ended"))
+
     async def close(self) -> None:
         """Stop looking for answers; calls that still wait are cancelled."""
         if self._poller is not None:
