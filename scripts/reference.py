@@ -70,8 +70,14 @@ def _default(field: FieldInfo, section: type[BaseModel] | None) -> str:
 
 def commands() -> str:
     """Return the help of every command."""
-    parts = ["# Command line", "Written from the code by `make docs`."]
-    context = click.Context(cli, info_name="habitus", max_content_width=100, terminal_width=100)
+    parts = [
+        "# Command line",
+        "Written from the code by `make docs`.",
+        "",
+        "Exit codes: 0 done, 1 ended early and can go on (budget), 2 the user's mistake, 130 Ctrl-C.",
+        "",
+    ]
+    context = click.Context(cli, info_name="habitus", **cli.context_settings)
     parts += ["```", cli.get_help(context), "```"]
     parts += _commands(cli, context)
     return "\n".join(parts) + "\n"
@@ -81,7 +87,7 @@ def _commands(group: click.Group, above: click.Context) -> list[str]:
     parts: list[str] = []
     for name in group.list_commands(above):
         command = group.commands[name]
-        context = click.Context(command, info_name=name, parent=above, max_content_width=100, terminal_width=100)
+        context = click.Context(command, info_name=name, parent=above)
         parts += ["", f"## {context.command_path}", "", "```", command.get_help(context), "```"]
         if isinstance(command, click.Group):
             parts += _commands(command, context)

@@ -65,7 +65,7 @@ def init(study: Path) -> None:
     show.next_command(f"habitus check {study}", f"habitus generate chats {study} --preview 5")
 
 
-@cli.command()
+@cli.command(short_help="Check traits, config and models; print the plan.")
 @STUDY
 @click.option("--count", type=click.IntRange(min=1), help="Chats to keep, in place of the config's.")
 @click.option("--offline", is_flag=True, help="Don't try to reach the models.")
@@ -192,7 +192,7 @@ def status(study: Path) -> None:
         show.next_command(f"habitus show {study}", f"habitus export {study} chats --format trl")
 
 
-@cli.command("show")
+@cli.command("show", short_help="Print a record with every step, or list them.")
 @STUDY
 @click.argument("record", required=False)
 @click.option("--dropped", is_flag=True, help="List what was dropped, with the reasons.")
@@ -226,7 +226,7 @@ def show_(study: Path, record: str | None, *, dropped: bool, limit: int) -> None
     show.next_command(f"habitus show {study} {rows[0]['id']}")
 
 
-@cli.command()
+@cli.command(short_help="Write a dataset in the form that a trainer takes.")
 @STUDY
 @click.argument("dataset", type=click.Choice(["chats"]))
 @click.option(
@@ -243,7 +243,7 @@ def export(study: Path, dataset: str, *, kind: str, to: Path | None) -> None:
     show.say(f"{number:,} chats in {path}")
 
 
-@cli.command()
+@cli.command(short_help="List the prompts with their hashes, or print one.")
 @click.argument("study", type=click.Path(path_type=Path), required=False)
 @click.argument("name", required=False)
 def prompts(study: Path | None, name: str | None) -> None:
@@ -264,7 +264,7 @@ def prompts(study: Path | None, name: str | None) -> None:
     show.next_command(f"habitus prompts {study or ''} {found.names[0]}".replace("  ", " "))
 
 
-@cli.command()
+@cli.command(short_help="Serve the simulated model over HTTP.")
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535))
 @click.option("--model", default="simulated/world", show_default=True, help="The simulated model and its parameters.")
 @click.option("--latency", default="0", show_default=True, help="Seconds an answer takes: 0.2, or lognormal:0.2.")
