@@ -120,7 +120,8 @@ async def refine(model: SimulatedModel, made: dict[str, Any], text: str = FRANK,
 
 async def rate(model: SimulatedModel, made: dict[str, Any], answer: str, text: str = FRANK) -> chats.Rating:
     conversation = [{"role": "user", "content": made["prompt"]}, {"role": "assistant", "content": answer}]
-    messages = render("rate", plan=made["plan"], scenario=made["scenario"], conversation=conversation, **passage(text))
+    about = {"plan": made["plan"], "scenario": made["scenario"], "default": "There are several things to consider."}
+    messages = render("rate", conversation=conversation, **about, **passage(text))
     return await ask(model, messages, chats.Rating)
 
 
@@ -161,7 +162,8 @@ async def test_every_step_of_a_chat_is_answered_in_its_shape(trim: bool) -> None
             following = {"sketch": sketch, **of, "conversation": conversation, "last": True}
             message = await ask(model, render("follow_up", prompts=prompts, **following), chats.FollowUp)
             conversation = [*conversation, {"role": "user", "content": message.message}]
-        rating = render("rate", prompts=prompts, conversation=conversation[:-1], **of, **passage(text))
+        told = {"conversation": conversation[:-1], "default": default, **of}
+        rating = render("rate", prompts=prompts, **told, **passage(text))
         await ask(model, rating, chats.Rating)
 
 

@@ -98,7 +98,7 @@ class Score(Answer):
     """A judgement on one criterion, with the words it rests on."""
 
     reason: str = Field(description="one sentence")
-    quote: str = Field(description="5 to 30 words copied letter for letter; empty if the score rests on an absence")
+    quote: str = Field(description="up to 30 words copied letter for letter; empty if the score rests on an absence")
     score: int = Field(ge=1, le=5)
 
 
@@ -189,7 +189,7 @@ async def write_chat(
 
     rating = await ask.judge(
         "chats/rate", Rating, check=lambda found: unsupported(verdicts(found.rows(), conversation)),
-        **passage, plan=prompt.plan, scenario=scenario, conversation=conversation,
+        **passage, plan=prompt.plan, scenario=scenario, conversation=conversation, default=prompt.default,
     )  # fmt: skip
     ratings = verdicts(rating.rows(), conversation)
     if problem := too_low(ratings, thresholds):
