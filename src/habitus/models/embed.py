@@ -185,7 +185,7 @@ def _transformer(name: str, model: str) -> Any:
     """Return the sentence-transformers model in that folder, or of that name among those downloaded before."""
     library = _needed("sentence_transformers", 'Run: pip install "habitus[embed]"')
     _needed("torch", 'Run: pip install "habitus[embed]"').set_num_threads(1)
-    importlib.import_module("transformers").utils.logging.disable_progress_bar()
+    importlib.import_module("transformers.utils.logging").disable_progress_bar()
     try:
         return library.SentenceTransformer(model, local_files_only=True)
     except (OSError, ValueError) as problem:
