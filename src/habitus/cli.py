@@ -17,7 +17,7 @@ from habitus import __version__
 from habitus.errors import RunStopped, UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Sequence
+    from collections.abc import Sequence
 
     from habitus.recipe import Engine
     from habitus.study import Study
@@ -106,7 +106,7 @@ def check(study: Path, *, count: int | None, offline: bool) -> None:
             if any(name.startswith("simulated/") for name in engine.models):
                 show.simulated_banner()
 
-    _run(run())
+    asyncio.run(run())
     show.next_command(f"habitus generate chats {study} --preview 5")
 
 
@@ -132,7 +132,7 @@ def chats(study: Path, *, count: int | None, preview: int | None, redo: bool, go
     command = f"habitus generate chats {study}" + (f" --count {count}" if count else "")
     with opened.lock():
         try:
-            is_whole = _run(_grow(opened, want, redo=redo, go_on=go_on, export_only=export_only))
+            is_whole = asyncio.run(_grow(opened, want, redo=redo, go_on=go_on, export_only=export_only))
         except (KeyboardInterrupt, asyncio.CancelledError, RunStopped) as stop:
             message = str(stop) or "Interrupted."
             show.note(f"{message} Everything finished is kept.")
@@ -168,14 +168,15 @@ def status(study: Path) -> None:
         show.say("chats: nothing made yet")
         show.next_command(f"habitus generate chats {study} --preview 5")
         return
-    show.heading(f"chats: {entry['kept']:,} of {entry['want']:,} kept")
-    show.funnel(funnel(dataset))
+    steps = funnel(dataset)
+    show.heading(f"chats: {steps['kept']:,} of {entry['want']:,} kept")
+    show.funnel(steps)
 
     async def differences() -> list[str]:
         async with _engine(opened) as engine:
             return changes(entry["made_with"], made_with(opened, engine))
 
-    stale = _run(differences())
+    stale = asyncio.run(differences())
     for change in stale:
         show.warn(f"chats are stale: {change}")
     if entry.get("made_with_before"):
@@ -186,7 +187,7 @@ def status(study: Path) -> None:
         show.simulated_banner()
     if stale:
         show.next_command(f"habitus generate chats {study} --redo", f"habitus generate chats {study} --go-on")
-    elif entry["kept"] < opened.config.chats.count:
+    elif steps["kept"] < opened.config.chats.count:
         show.next_command(f"habitus generate chats {study}")
     else:
         show.next_command(f"habitus show {study}", f"habitus export {study} chats --format trl")
@@ -280,7 +281,7 @@ def simulate(port: int, model: str, latency: str, faults: Sequence[str]) -> None
     def ready(url: str) -> None:
         show.say(f"serving {model} at {url} (Ctrl-C ends it)")
 
-    _run(run_server(SimulatedModel(model), port, Latency.parse(latency), Faults.parse(faults), on_ready=ready))
+    asyncio.run(run_server(SimulatedModel(model), port, Latency.parse(latency), Faults.parse(faults), on_ready=ready))
 
 
 def _open(path: Path) -> Study:
@@ -295,10 +296,6 @@ def _engine(study: Study, *, export_only: bool = False) -> Any:
     return open_engine(study, export_only=export_only)
 
 
-def _run(work: Coroutine[Any, Any, Any]) -> Any:
-    return asyncio.run(work)
-
-
 async def _grow(study: Study, want: int, *, redo: bool, go_on: bool, export_only: bool) -> bool:
     """Make chats until so many are kept, say what the user ought to know, and tell whether nothing waits."""
     from habitus import show
@@ -306,17 +303,17 @@ async def _grow(study: Study, want: int, *, redo: bool, go_on: bool, export_only
     from habitus.generate.dataset import checked, prepare, record_run
 
     async with _engine(study, export_only=export_only) as engine:
-        checked(study)
+        seats = checked(study)
         embedder = embedder_of(study, engine)
         show.note(f"embedder: {embedder.note}")
         aside = prepare(study, engine, want, redo=redo, go_on=go_on)
-        for folder in engine.exchanges():
-            show.note(f"requests go to {folder}/requests.jsonl, answers are read from {folder}/answers/*.jsonl")
+        for files in (model.folder for model in engine.exchanges):
+            show.note(f"requests go to {files}/requests.jsonl, answers are read from {files}/answers/*.jsonl")
         if aside:
             show.note(f"the old rows are in {aside}; answers that still hold come from the ledger")
         _interruptible(engine)
         state = Progress()
-        corpus = Corpus(study, engine, embedder, state)
+        corpus = Corpus(study, engine, seats, embedder, state)
         try:
             async with show.progress(state, engine.tally):
                 await corpus.grow(want)
@@ -331,10 +328,14 @@ async def _grow(study: Study, want: int, *, redo: bool, go_on: bool, export_only
         for reason, number in engine.tally.unsettled.items():
             example = f" ({engine.tally.examples[reason]})" if engine.tally.examples[reason] else ""
             show.warn(f"{number:,} records {reason}{example}; the same command takes them up again")
-        for problem in engine.problems():
-            show.warn(problem)
-        for folder, number in engine.awaited().items():
-            show.say(f"{number:,} requests wait in {folder}/requests.jsonl; put answers into {folder}/answers/*.jsonl")
+        for model in engine.exchanges:
+            for problem in model.problems:
+                show.warn(str(problem))
+            if model.pending:
+                files, number = model.folder, model.pending
+                show.say(
+                    f"{number:,} requests wait in {files}/requests.jsonl; put answers into {files}/answers/*.jsonl"
+                )
         return not engine.tally.unsettled
 
 

@@ -278,19 +278,10 @@ class Engine:
         bound = self._bound.get(step)
         return self._means_before.get(step) or (cost(bound.price, LONG_CALL) if bound else None) or 0.0
 
-    def exchanges(self) -> list[Path]:
-        """Return the folders through which requests and answers go as files."""
-        return [model.folder for model in self.models.values() if isinstance(model, ExchangeModel)]
-
-    def awaited(self) -> dict[Path, int]:
-        """Return how many requests still wait for an answer, by the folder that it is to be put into."""
-        waiting = {model.folder: model.pending for model in self.models.values() if isinstance(model, ExchangeModel)}
-        return {folder: number for folder, number in waiting.items() if number}
-
-    def problems(self) -> list[str]:
-        """Return what was found wrong with answers that came as files."""
-        exchanged = (model for model in self.models.values() if isinstance(model, ExchangeModel))
-        return [str(problem) for model in exchanged for problem in model.problems]
+    @property
+    def exchanges(self) -> list[ExchangeModel]:
+        """The models whose requests and answers go as files."""
+        return [model for model in self.models.values() if isinstance(model, ExchangeModel)]
 
     async def close(self) -> None:
         """Commit the ledger and release the models."""

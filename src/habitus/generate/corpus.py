@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import count, islice
 from typing import TYPE_CHECKING
@@ -13,7 +13,6 @@ from zipfile import BadZipFile
 from habitus.errors import CallFailed, UserError
 from habitus.generate.chats import ANSWER_STEPS, Prompt, write_chat, write_prompt
 from habitus.generate.checks import Checks
-from habitus.generate.dataset import checked
 from habitus.generate.dedup import deduplicate, default_threshold
 from habitus.generate.plan import share
 from habitus.models.embed import embed, open_embedder
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 
     from habitus.ask import Step
     from habitus.generate.dedup import Duplicates
+    from habitus.generate.plan import Seats
     from habitus.models.embed import Embedder
     from habitus.recipe import Engine
     from habitus.records import Record, Scenario
@@ -44,7 +44,6 @@ class Progress:
     planned: int = 0
     most_planned: int = 0
     duplicates: int = 0
-    notes: list[str] = field(default_factory=list)
 
 
 def embedder_of(study: Study, engine: Engine) -> Embedder:
@@ -57,11 +56,11 @@ def embedder_of(study: Study, engine: Engine) -> Embedder:
 class Corpus:
     """The chats of a study, as they are on disk and as they grow."""
 
-    def __init__(self, study: Study, engine: Engine, embedder: Embedder, progress: Progress) -> None:
+    def __init__(self, study: Study, engine: Engine, seats: Seats, embedder: Embedder, progress: Progress) -> None:
         self.study, self.engine, self.progress = study, engine, progress
         self.settings = study.config.chats
         self.dataset: Dataset = study.dataset("chats")
-        self.seats = checked(study)
+        self.seats = seats
         self.checks = Checks(study.traits, self.seats.worn_names)
         self.embedder = embedder
         self.threshold = self.settings.dedup.threshold or default_threshold(embedder.name)
@@ -171,8 +170,7 @@ class Corpus:
         seats = (self.seats.seat(index) for index in count() if index not in done)
         recipe = partial(write_prompt, seats=self.seats, checks=self.checks)
         # Each seat that ends in a drop here is one planned all the same: the bound counts seats, not messages.
-        taken = (seat for seat, _ in zip(seats, range(more), strict=False))
-        await self.engine.run(recipe, taken, self._settle_prompt)
+        await self.engine.run(recipe, islice(seats, more), self._settle_prompt)
 
     def _settle_prompt(self, scenario: Scenario, result: Record | Drop, trace: list[Step]) -> None:
         self._trace(scenario.id, trace)

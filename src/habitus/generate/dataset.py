@@ -78,10 +78,11 @@ def prepare(study: Study, engine: Engine, want: int, *, redo: bool, go_on: bool)
         study.write_manifest("chats", {})
         record_run(study, engine, want)
         return aside
-    stale = changes(entry["made_with"], now) if entry and funnel(dataset)["planned"] else []
+    steps = funnel(dataset)
+    stale = changes(entry["made_with"], now) if entry and steps["planned"] else []
     if stale and not go_on:
         raise UserError(
-            f"{entry['kept']:,} chats were made with other settings: {'; '.join(stale)}.",
+            f"{steps['kept']:,} chats were made with other settings: {'; '.join(stale)}.",
             where=str(dataset.folder),
             todo="--redo makes them anew (old rows are set aside, answers that still hold cost nothing); "
             "--go-on keeps them and adds new ones.",
