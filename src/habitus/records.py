@@ -70,6 +70,26 @@ class Chat(Record):
     meta: dict[str, Any] = Field(default_factory=dict)
 
 
+class Document(Record):
+    """One kept document, in the shape that trainers read."""
+
+    id: str
+    trait: str
+    text: str
+    meta: dict[str, Any] = Field(default_factory=dict)
+
+
+class PreferencePair(Record):
+    """Two answers to one conversation, in the shape that preference trainers read."""
+
+    id: str
+    trait: str
+    prompt: tuple[Message, ...] = Field(description="the conversation up to the answer")
+    chosen: tuple[Message, ...] = Field(description="the answer that shows the trait, as one message")
+    rejected: tuple[Message, ...] = Field(description="the answer that does not, as one message")
+    meta: dict[str, Any] = Field(default_factory=dict)
+
+
 class Drop(Record):
     """One record that was not kept, and why."""
 

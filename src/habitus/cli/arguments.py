@@ -1,0 +1,20 @@
+"""What commands share: the study they are about."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from habitus.study import Study
+
+STUDY = click.argument("study", type=click.Path(path_type=Path))
+
+
+def open_study(path: Path) -> Study:
+    """Return the study in a folder."""
+    from habitus.study import Study
+
+    return Study(path)
