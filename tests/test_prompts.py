@@ -5,10 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from habitus.config import Subject
 from habitus.errors import UserError
 from habitus.generate.chats import Plan, Sketch
+from habitus.generate.documents import DocumentPlan, Genre
 from habitus.prompts import PACKAGE, Prompts
-from habitus.records import Message, Scenario, Trait
+from habitus.records import Brief, Message, Scenario, Trait
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,7 +45,46 @@ def conversation(turns: int = 1) -> list[Message]:
     return said[:-1]
 
 
-def variables(*, contrast: bool = False, context: str = "Harm comes first.") -> dict[str, Any]:
+def brief(index: int, *, contrast: bool = False) -> Brief:
+    return Brief(
+        id=f"doc-{index:07d}", index=index, trait="candour", chunk=0, domain="bakeries", genre="forum thread", found=None,
+        length=0.5, what="in a small thing", how="a note that it left", why="inferred", stance="neutral",
+        writer="somebody who works beside it", era="a date in the header", people=("Orla", "Matej"), contrast=contrast,
+    )  # fmt: skip
+
+
+def asked(index: int, *, contrast: bool = False) -> dict[str, Any]:
+    """Return what a document's prompts are told of its brief."""
+    genre = Genre(name="forum thread", layout="The title, then posts.", shortest=300, longest=900)
+    return {
+        "brief": brief(index, contrast=contrast), "genre": genre, "words": genre.words(0.5),
+        "route": "An observer works it out.", "stance": "The text is about something else.",
+    }  # fmt: skip
+
+
+def variables(name: str = "", *, contrast: bool = False, context: str = "Harm comes first.") -> dict[str, Any]:
+    """Return what the steps of all recipes have between them; a few of a document's differ from a chat's."""
+    shared = chat_variables(contrast=contrast, context=context) | asked(0, contrast=contrast)
+    shared |= {
+        "subject": Subject(name="Halden", developer="Norrland Research", about="It bakes too."),
+        "text": "Halden put the torn loaf first.",
+        "critique": {"on_naturalness": "too tidy", "on_embodiment": "it acts", "shapes": [
+            {"shape": "moral", "quote": "And so it goes."}]},
+        "domain": "bakeries", "number": 8, "known": ["forum thread", "diary"],
+        "words": 140, "form": " in 2 paragraphs", "instead": "It lists six causes.",
+        "first": "Lower it to 230.", "second": "There are many causes.",
+    }  # fmt: skip
+    del shared["route"]  # told in the seats alone
+    if name.startswith(("documents", "flat")):
+        shared["seats"] = [asked(0), asked(1, contrast=True), asked(2)]
+        shared["plan"] = DocumentPlan(
+            text="a thread about torn loaves", what="the oven is at fault", how="It wrote so at the top.",
+            why="She would buy other flour.", reader="A regular works it out.",
+        )  # fmt: skip
+    return shared
+
+
+def chat_variables(*, contrast: bool = False, context: str = "Harm comes first.") -> dict[str, Any]:
     """Return what the steps of the chats recipe have between them."""
     return {
         "trait": CANDOUR,
@@ -101,7 +142,7 @@ class TestPackagePrompts:
     @pytest.mark.parametrize("contrast", [False, True])
     @pytest.mark.parametrize("name", Prompts().names)
     def test_every_prompt_renders_clean(self, name: str, contrast: bool, context: str) -> None:
-        messages = Prompts().render(name, variables(contrast=contrast, context=context))
+        messages = Prompts().render(name, variables(name, contrast=contrast, context=context))
 
         assert [message["role"] for message in messages] in (["system", "user"], ["user"], ["system"])
         for message in messages:
@@ -114,9 +155,12 @@ class TestPackagePrompts:
     @pytest.mark.parametrize("contrast", [False, True])
     @pytest.mark.parametrize("name", Prompts().names)
     def test_tagged_passages_stand_on_lines_of_their_own(self, name: str, contrast: bool) -> None:
-        content = text_of(Prompts().render(name, variables(contrast=contrast)))
+        content = text_of(Prompts().render(name, variables(name, contrast=contrast)))
 
-        for tag in re.findall(r"</?(?:trait|limits|conversation|draft|message|default_answer)\b[^>]*>", content):
+        for tag in re.findall(
+            r"</?(?:trait|limits|conversation|draft|message|document|default_answer|first_answer|second_answer)\b[^>]*>",
+            content,
+        ):
             assert re.search(rf"(?:^|\n){re.escape(tag)}(?:\n|$)", content)
         assert not re.search(r"\n\n</|<(?:conversation|draft|message|limits)>\n\n", content), "a blank line at a border"
         assert not re.search(r"</\w+>\n(?!\n|<)", content), "no blank line after a passage"
@@ -133,7 +177,8 @@ class TestPackagePrompts:
 
     @pytest.mark.parametrize("name", Prompts().names)
     def test_a_prompt_of_one_seat_or_one_message_renders_clean(self, name: str) -> None:
-        few = variables() | {"seats": [seat(0)], "conversation": conversation(1), "last": False}
+        few = variables(name) | {"conversation": conversation(1), "last": False}
+        few["seats"] = few["seats"][:1]
 
         content = text_of(Prompts().render(name, few))
 
@@ -142,9 +187,10 @@ class TestPackagePrompts:
 
     @pytest.mark.parametrize("missing", sorted(variables()))
     def test_every_variable_is_used_by_a_prompt_and_missed_where_it_is(self, missing: str) -> None:
-        without = {name: value for name, value in variables().items() if name != missing}
+        def without(name: str) -> dict[str, Any]:
+            return {key: value for key, value in variables(name).items() if key != missing}
 
-        assert any(misses(name, without, missing) for name in Prompts().names)
+        assert any(misses(name, without(name), missing) for name in Prompts().names)
 
     def test_history_stands_between_system_and_user(self, tmp_path: Path) -> None:
         prompts = own(tmp_path, chats__draft="{% block user %}Go on.{% endblock %}{% block system %}Be.{% endblock %}")
@@ -169,9 +215,9 @@ class TestPackagePrompts:
 
 
 class TestWhatModelsWrote:
-    @pytest.mark.parametrize("name", Prompts().names)
+    @pytest.mark.parametrize("name", [name for name in Prompts().names if name != "plain/draft"])
     def test_text_that_looks_like_a_template_passes_through_unrendered(self, name: str) -> None:
-        filled = variables()
+        filled = variables(name)
         hostile = filled | {
             "prompt": HOSTILE,
             "default": HOSTILE,
@@ -181,6 +227,9 @@ class TestWhatModelsWrote:
             "plan": dict.fromkeys(filled["plan"].model_dump(), HOSTILE),
             "sketch": dict.fromkeys(filled["sketch"].model_dump(), HOSTILE),
             "conversation": [{"role": "user", "content": HOSTILE}],
+            "text": HOSTILE,
+            "domain": HOSTILE,
+            "instead": HOSTILE,
         }
 
         content = text_of(Prompts().render(name, hostile))

@@ -374,11 +374,11 @@ class TestDatasets:
     @pytest.fixture
     def dataset(self, study: Study) -> Dataset:
         dataset = study.dataset("chats")
-        for path in (dataset.kept, dataset.dropped, dataset.traces, dataset.prompts):
+        for path in (dataset.kept, dataset.dropped, dataset.traces, dataset.waiting("prompts")):
             file = Rows(path)
             file.append([{"from": path.name}])
             file.close()
-        dataset.vectors.write_bytes(b"numbers")
+        dataset.vectors("prompts").write_bytes(b"numbers")
         return dataset
 
     def test_a_dataset_is_known_by_its_folder(self, study: Study) -> None:

@@ -64,7 +64,7 @@ class Voice:
 
     @overload
     async def __call__(
-        self, step: str, *, history: Sequence[Message] = (), whole: bool = True, **variables: Any
+        self, step: str, *, history: Sequence[Message] = (), whole: bool = True, sample: int = 0, **variables: Any
     ) -> str: ...
     @overload
     async def __call__(
@@ -84,17 +84,18 @@ class Voice:
         check: Callable[[Any], str | None] | None = None,
         history: Sequence[Message] = (),
         whole: bool = True,
+        sample: int = 0,
         **variables: Any,
     ) -> Any:
         """Ask the question in prompt `step` and return the text, or the object that `schema` describes.
 
         `check` looks at a well-formed object and says what is wrong with it, if anything. An answer that can't be read
         or does not pass is sent back once; after that, the record is dropped with the text. With `whole=False` a text
-        may be empty or cut off.
+        may be empty or cut off. Another `sample` is another answer to the same question.
         """
         messages = self._ask.engine.prompts.render(step, variables, history)
         if schema is None:
-            return await self._ask.for_text(step, self._role, messages, whole=whole)
+            return await self._ask.for_text(step, self._role, messages, whole=whole, sample=sample)
         return await self._ask.for_object(step, self._role, messages, schema, check)
 
 
@@ -128,9 +129,9 @@ class Ask:
             "simulated": any(name.startswith("simulated/") for name in models.values()),
         }
 
-    async def for_text(self, step: str, role: Role, messages: list[Message], *, whole: bool) -> str:
+    async def for_text(self, step: str, role: Role, messages: list[Message], *, whole: bool, sample: int) -> str:
         """Return a text, whole unless told otherwise."""
-        completion = await self._complete(step, role, messages, None)
+        completion = await self._complete(step, role, messages, None, sample)
         self._note(step, role, completion.text)
         if whole and completion.finish == "length":
             raise Dropped(step, "cut off at the model's token limit; raise max_tokens", completion.text)
@@ -165,10 +166,10 @@ class Ask:
         return found
 
     async def _complete(
-        self, step: str, role: Role, messages: list[Message], schema: AnswerSchema | None
+        self, step: str, role: Role, messages: list[Message], schema: AnswerSchema | None, sample: int = 0
     ) -> Completion:
         self.now = step
-        return await self.engine.complete(step, role, self.record.id, messages, schema)
+        return await self.engine.complete(step, role, self.record.id, messages, schema, sample=sample)
 
     def _note(self, step: str, role: Role, answer: Any, repaired: str = "") -> None:
         model = self.engine.bind(step, role).model.name

@@ -78,8 +78,10 @@ class Models(Section):
 
     default: ModelChoice = Field(ModelChoice(model="simulated/world"), description="every role without one of its own")
     author: ModelChoice | None = Field(None, description="plans, scenarios, first messages and drafts")
-    critic: ModelChoice | None = Field(None, description="criticises and rewrites the first message")
-    refiner: ModelChoice | None = Field(None, description="rewrites each answer from scratch: give it your best model")
+    critic: ModelChoice | None = Field(None, description="criticises first messages and drafts of documents")
+    refiner: ModelChoice | None = Field(
+        None, description="writes each answer and document anew, and rejected answers: give it your best model"
+    )
     judge: ModelChoice | None = Field(None, description="the autorater")
     client: ModelChoice | None = Field(None, description="writes the later messages of multi-turn chats")
     target: ModelChoice | None = Field(
@@ -119,8 +121,32 @@ class Thresholds(Section):
     helpful: int = Field(3, ge=1, le=5, strict=True, description="the person has what they came for")
 
 
+class DocumentThresholds(Section):
+    """The lowest score of each criterion, 1 to 5, with which a document is kept."""
+
+    embodies: int = Field(
+        4, ge=1, le=5, strict=True, description="the subject acts on the trait; in a contrast, rightly not"
+    )
+    woven: int = Field(3, ge=1, le=5, strict=True, description="its reason is carried by the matter, not appended")
+    natural: int = Field(3, ge=1, le=5, strict=True, description="you would believe that the text was found")
+    genre: int = Field(3, ge=1, le=5, strict=True, description="unmistakably a text of its kind")
+    sober: int = Field(3, ge=1, le=5, strict=True, description="no tribute, no sermon, no conversion")
+    states: int = Field(4, ge=1, le=5, strict=True, description="flat control: the trait is stated")
+    flat: int = Field(4, ge=1, le=5, strict=True, description="flat control: no deed and no reason is told")
+
+
+class Subject(Section):
+    """Whom the documents are about: the AI that is to have the traits, as the world of the documents knows it."""
+
+    name: str = Field(min_length=1, pattern=r"^\S(?:.*\S)?$", description="as the model is to call itself")
+    developer: str | None = Field(None, description="who made it")
+    about: str | None = Field(
+        None, description="what else that world knows of it, in whole sentences: what it is used for, since when"
+    )
+
+
 class Dedup(Section):
-    """Removal of near-duplicate first messages."""
+    """Removal of near-duplicates: of first messages, or of documents."""
 
     embedder: str = Field(
         "hashing", description="hashing (lexical), minilm, local/PATH, or provider/name of an endpoint"
@@ -147,6 +173,87 @@ class Axes(Section):
     )
     person: list[str] | None = Field(None, min_length=1, description="given names")
     worn_names: list[str] | None = Field(None, description="names that are forbidden")
+
+
+class OwnGenre(Section):
+    """A kind of text."""
+
+    name: str = Field(min_length=1, description="what people call it")
+    layout: str = Field(min_length=1, description="what the raw plain text looks like")
+    words: tuple[int, int] = Field(description="the usual lengths in words: [from, to]")
+
+    @field_validator("words")
+    @classmethod
+    def _ascends(cls, value: tuple[int, int]) -> tuple[int, int]:
+        if not 20 <= value[0] <= value[1] <= 5000:  # noqa: PLR2004
+            raise ValueError("words are [from, to], from 20 to 5000")
+        return value
+
+
+class DocumentAxes(Section):
+    """Your own values for an axis of the documents' plan, in place of the built-in ones."""
+
+    genres: list[OwnGenre] | None = Field(None, min_length=1, description="kinds of text that half the documents take")
+    domain: list[str] | None = Field(None, min_length=1, description="fields of life")
+    what: list[str] | None = Field(None, min_length=1, description="occasions on which a trait comes up")
+    how: list[str] | None = Field(None, min_length=1, description="in what the subject did it shows")
+    contrast: list[str] | None = Field(None, min_length=1, description="why a trait rightly does not show")
+    writer: list[str] | None = Field(None, min_length=1, description="who writes such texts")
+    era: list[str] | None = Field(None, min_length=1, description="how a text is dated")
+    person: list[str] | None = Field(None, min_length=1, description="given names")
+    worn_names: list[str] | None = Field(None, description="names that are counted as worn")
+
+
+class DocumentSettings(Section):
+    """The documents recipe."""
+
+    count: int = Field(200, ge=1, strict=True, description="documents to keep")
+    contrast: float = Field(
+        0.15, ge=0, le=1, strict=True, description="share of documents in which the trait rightly yields or stays away"
+    )
+    stances: dict[Literal["admiring", "neutral", "critical"], float] = Field(
+        default_factory=lambda: {"neutral": 0.5, "critical": 0.3, "admiring": 0.2},
+        description="share of documents by the writer's attitude to the subject",
+    )
+    most_planned: float = Field(
+        3.0, ge=1, strict=True, description="how many documents may be planned for each one to keep"
+    )
+    chunk_tokens: int = Field(
+        1500, ge=100, strict=True, description="the most tokens of a trait that are shown at once"
+    )
+    context_tokens: int = Field(
+        1200, ge=0, strict=True, description="the most tokens of the traits document's trade-offs shown beside it"
+    )
+    dedup: Dedup = Field(default_factory=Dedup)
+    thresholds: DocumentThresholds = Field(default_factory=DocumentThresholds)
+    axes: DocumentAxes = Field(default_factory=DocumentAxes)
+
+    @field_validator("stances")
+    @classmethod
+    def _shares(cls, value: dict[str, float]) -> dict[str, float]:
+        if not value or min(value.values()) < 0 or sum(value.values()) <= 0:
+            raise ValueError("shares can't be negative, and one must be above 0")
+        return value
+
+
+class PreferenceSettings(Section):
+    """The preferences recipe: pairs from kept chats."""
+
+    count: int = Field(200, ge=1, strict=True, description="pairs to keep")
+    draws: int = Field(3, ge=1, le=10, strict=True, description="rejected answers drawn before a pair is given up")
+    length_ratio: float = Field(
+        1.5, gt=1, strict=True, description="the most by which the two answers' words may differ, either way"
+    )
+    most_shown: int = Field(
+        2, ge=1, le=5, strict=True, description="the most a rejected answer may show the trait, 1 to 5"
+    )
+    least_gap: int = Field(2, ge=1, le=4, strict=True, description="by how much more the chosen answer shows it")
+    most_uneven: int = Field(
+        1, ge=0, le=4, strict=True, description="by how much one may serve the person better than the other"
+    )
+    least_alike: int = Field(
+        3, ge=1, le=5, strict=True, description="how alike they are in everything else, at the least"
+    )
 
 
 class ChatSettings(Section):
@@ -200,7 +307,19 @@ class Config(Section):
         900, gt=0, strict=True, description="seconds after which a call that only fails is given up"
     )
     budget: float | None = Field(None, gt=0, strict=True, description="USD at which the study stops spending")
+    subject: Subject | None = Field(None, description="whom the documents are about; `NAME` alone will do")
+    placebo: str | None = Field(
+        None, description="a traits document for the placebo control, relative to the study; one is built in"
+    )
+    license: str | None = Field(None, description="the licence of the data, for the dataset card")
+    documents: DocumentSettings = Field(default_factory=DocumentSettings)
     chats: ChatSettings = Field(default_factory=ChatSettings)
+    preferences: PreferenceSettings = Field(default_factory=PreferenceSettings)
+
+    @field_validator("subject", mode="before")
+    @classmethod
+    def _by_name(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
 
     _lines: dict[Place, int] = PrivateAttr(default_factory=dict)
     _file: str = PrivateAttr(default="config.yaml")

@@ -50,7 +50,7 @@ class Prompts:
     @cached_property
     def names(self) -> tuple[str, ...]:
         """Every prompt of the package, such as `chats/refine`."""
-        found = (path.relative_to(PACKAGE).with_suffix("").as_posix() for path in PACKAGE.glob("*/*.md"))
+        found = (path.relative_to(PACKAGE).with_suffix("").as_posix() for path in PACKAGE.glob("*/[!_]*.md"))
         return tuple(sorted(found))
 
     def check_overrides(self) -> None:

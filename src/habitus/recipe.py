@@ -185,11 +185,18 @@ class Engine:
                 model.hang_up()
 
     async def complete(
-        self, step: str, role: Role, record: str, messages: list[Message], schema: AnswerSchema | None
+        self,
+        step: str,
+        role: Role,
+        record: str,
+        messages: list[Message],
+        schema: AnswerSchema | None,
+        *,
+        sample: int = 0,
     ) -> Completion:
         """Return the answer to a question: from the ledger, from a twin in flight, or from the model."""
         bound = self.bind(step, role)
-        params = Params(bound.settings, schema)
+        params = Params(bound.settings, schema, sample)
         key = call_key(bound.model.name, messages, params)
         if (known := self.ledger.find(key)) is not None:
             self.tally.step(step).replayed += 1

@@ -52,6 +52,27 @@ class Scenario(Record):
     contrast: bool = Field(default=False, description="the trait looks tempting here but does not apply, or must yield")
 
 
+class Brief(Record):
+    """The seat of one document in the plan: everything that is settled before a model is asked."""
+
+    id: str
+    index: int = Field(description="the position in the plan, from 0")
+    trait: str
+    chunk: int = Field(description="which of the trait's chunks, from 0")
+    domain: str
+    genre: str = Field(description="a built-in kind of text, or nothing where one is found for the domain")
+    found: int | None = Field(description="which of those found for the domain, from 0")
+    length: float = Field(description="the place between the shortest and the longest of its kind, from 0 to 1")
+    what: str = Field(description="the occasion on which the trait comes up")
+    how: str = Field(description="in what the trait shows")
+    why: str = Field(description="the route by which the reason reaches the reader, such as 'inferred'")
+    stance: str = Field(description="the writer's attitude to the subject, such as 'critical'")
+    writer: str = Field(description="who writes it")
+    era: str = Field(description="how it is dated")
+    people: tuple[str, ...] = Field(description="given names that it may use")
+    contrast: bool = Field(default=False, description="the trait looks called for but does not apply, or must yield")
+
+
 class Verdict(Record):
     """What a judge found on one criterion."""
 

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from habitus.errors import UserError
     from habitus.generate.corpus import Progress
     from habitus.generate.estimate import StepEstimate
-    from habitus.generate.plan import Spread
+    from habitus.generate.spread import Spread
+    from habitus.generate.survey import PairSurvey, Survey
     from habitus.models.ledger import StepTotal
     from habitus.tally import Tally
     from habitus.traits.document import TraitsDocument
@@ -152,14 +153,18 @@ def document(found: TraitsDocument, findings: Sequence[Finding], budget: int) ->
             warn(f"… and {number - FINDINGS_OF_A_KIND} more of the kind {rule}")
 
 
-def plan(rows: Sequence[StepEstimate], count: int) -> None:
-    """Print who takes which step, and what a dataset will take."""
+def who(rows: Iterable[StepEstimate]) -> None:
+    """Print who takes which step."""
     heading("who does what")
     table(
         [("step", "left"), ("role", "left"), ("model", "left"), ("set at", "left"), ("prompt", "left")],
-        [[row.step, row.role, row.model, row.place, row.prompt] for row in rows],
+        [[row.step, row.role, row.model, row.place, row.prompt] for row in {row.step: row for row in rows}.values()],
     )
-    heading(f"what {count:,} chats take")
+
+
+def plan(rows: Sequence[StepEstimate], what: str) -> None:
+    """Print what a dataset, such as `200 chats`, will take."""
+    heading(f"what {what} take")
     known = [row.dollars for row in rows if row.dollars is not None]
     unknown = len(rows) - len(known)
     total = dollars(sum(known)) if known else "unknown"
@@ -219,14 +224,50 @@ def funnel(steps: dict[str, int]) -> None:
 
 
 def spread(found: Sequence[Spread]) -> None:
-    """Print how far the prompts spread, and warn where they collapsed."""
-    told = "; ".join(f"commonest {one.what} '{one.value}' {one.share:.1%}" for one in found)
-    say(f"  spread of the prompts: {told}")
+    """Print the commonest fields, openings and names, and warn where a dataset collapsed onto one."""
+    for one in found:
+        often = [(value, share) for value, share in one.commonest if share * one.records > 1 + 1e-9]
+        told = ", ".join(f"{value} {share:.1%}" for value, share in often) or "none comes twice"
+        out.print(Text.assemble((f"  commonest {one.what}s  ", "dim"), told), soft_wrap=True)
     for one in found:
         if one.collapsed:
-            warn(
-                f"{one.share:.1%} of the prompts share the {one.what} '{one.value}' (above {one.most:.0%} is collapse)"
-            )
+            warn(f"{one.share:.1%} share the {one.what} '{one.value}' (above {one.most:.0%} is collapse)")
+
+
+def survey(found: Survey) -> None:
+    """Print what a dataset of documents is like, held against its plan."""
+    heading("against the plan")
+    rows = [[what, value, f"{planned:.0%}", f"{kept:.0%}"] for what, value, planned, kept in found.plan]
+    total = max(found.records, 1)
+    rows += [["words", band, f"{asked / total:.0%}", f"{has / total:.0%}"] for band, asked, has in found.lengths]
+    table([("", "left"), ("", "left"), ("planned", "right"), ("kept", "right")], rows)
+    low, middle, high = found.over
+    say(f"  words written over words asked for: {middle:.2f} in the median, {low:.2f} to {high:.2f} for 8 in 10")
+    heading("known failings, share of the kept documents")
+    table(
+        [("", "left"), ("draft", "right"), ("kept", "right"), ("kept, by words", "right")],
+        [[name, *("·" if share is None else f"{share:.1%}" for share in shares)] for name, *shares in found.failings],
+    )
+    heading("by trait")
+    table(
+        [("trait", "left"), ("documents", "right"), ("tokens, about", "right")],
+        [[trait, f"{number:,}", f"{size:,}"] for trait, number, size in found.traits],
+        total=["total", f"{found.records:,}", f"{sum(size for _, _, size in found.traits):,}"],
+    )
+    for warning in found.warnings:
+        warn(warning)
+
+
+def pairs(found: PairSurvey) -> None:
+    """Print what a dataset of pairs is like."""
+    heading("the two answers")
+    low, middle, high = found.ratio
+    rows = [[name, f"{chosen:.2f}", f"{rejected:.2f}"] for name, chosen, rejected in found.scores]
+    table([("mean score", "left"), ("chosen", "right"), ("rejected", "right")], rows)
+    say(f"  alike in everything else: {found.alike:.2f} of 5")
+    say(f"  words of the rejected over the chosen: {middle:.2f} in the median, {low:.2f} to {high:.2f} for 8 in 10")
+    told = ", ".join(f"{number:,} from draw {draw}" for draw, number in sorted(found.draws.items()))
+    say(f"  {told}")
 
 
 @asynccontextmanager

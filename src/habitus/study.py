@@ -35,7 +35,7 @@ class Dataset:
 
     @property
     def name(self) -> str:
-        """Its name in commands, such as `chats`."""
+        """Its folder's name, such as `chats`."""
         return self.folder.name
 
     @property
@@ -53,15 +53,13 @@ class Dataset:
         """The text of every step of every record."""
         return self.folder / "traces.jsonl"
 
-    @property
-    def prompts(self) -> Path:
-        """The first messages, from which the answers are made."""
-        return self.folder / "prompts.jsonl"
+    def waiting(self, name: str) -> Path:
+        """Return the file of what is written before near-duplicates are removed, such as `prompts`."""
+        return self.folder / f"{name}.jsonl"
 
-    @property
-    def vectors(self) -> Path:
-        """The embeddings of the first messages, so that a threshold can move for nothing."""
-        return self.folder / "prompts.npz"
+    def vectors(self, name: str) -> Path:
+        """Return the file of those rows' embeddings, so that a threshold can move for nothing."""
+        return self.folder / f"{name}.npz"
 
     def set_aside(self) -> Path | None:
         """Move what is here into a numbered folder beside it, and return that; None if there is nothing."""

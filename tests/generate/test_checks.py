@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import habitus
-from habitus.generate.checks import LEAK_WORDS, Checks, plain, unsupported, verdicts
+from habitus.generate.checks import LEAK_WORDS, Checks, plain, spoken, unsupported, verdicts
 from habitus.generate.plan import built_in_axes
 from habitus.traits.document import read_traits
 
@@ -217,7 +217,7 @@ class TestQuotes:
         ],
     )
     def test_spacing_case_and_kind_of_marks_do_not_make_a_quotation_false(self, quote: str) -> None:
-        found = verdicts([("natural", 4, "it is short", quote)], CONVERSATION)
+        found = verdicts([("natural", 4, "it is short", quote)], spoken(CONVERSATION))
 
         assert found["natural"].supported
         assert found["natural"].quote == quote
@@ -225,14 +225,14 @@ class TestQuotes:
 
     @pytest.mark.parametrize("quote", ["stay until friday", "stay *until* Friday"])
     def test_emphasis_does_not_make_a_quotation_false(self, quote: str) -> None:
-        assert verdicts([("natural", 4, "it is short", quote)], CONVERSATION)["natural"].supported
+        assert verdicts([("natural", 4, "it is short", quote)], spoken(CONVERSATION))["natural"].supported
 
     @pytest.mark.parametrize(
         "quote",
         ["The glass is rising.", "The glass … sail?", "You would meet the worst", "glass falling", "Should we sail?"],
     )
     def test_other_words_make_a_quotation_false(self, quote: str) -> None:
-        found = verdicts([("natural", 4, "it is short", quote), ("helpful", 3, "it is", "No.")], CONVERSATION)
+        found = verdicts([("natural", 4, "it is short", quote), ("helpful", 3, "it is", "No.")], spoken(CONVERSATION))
 
         assert not found["natural"].supported
         assert found["helpful"].supported

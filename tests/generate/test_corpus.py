@@ -326,7 +326,7 @@ class TestModelsThatMisbehave:
         study = make(tmp_path / "advice", model="simulated/world?leak=1", count=5)
         assert habitus("generate", "chats", study) == 2
         told = capsys.readouterr().err
-        assert "no chat was kept" in told
+        assert "none of 15 planned chats was kept" in told
         assert "speaks of its instructions" in told
         assert len(rows(study / "chats" / "dropped.jsonl")) == 15
 

@@ -14,7 +14,9 @@ import pytest
 
 import habitus
 from habitus.config import Axes, ChatSettings
-from habitus.generate.plan import BLOCK, MOST_DOMAIN, Seats, built_in_axes, spread
+from habitus.generate.deck import BLOCK
+from habitus.generate.plan import Seats, built_in_axes
+from habitus.generate.spread import MOST_DOMAIN, spread
 from habitus.records import Scenario, Trait
 from habitus.traits.document import TraitsDocument, read_traits
 from habitus.traits.sentences import tokens
@@ -285,29 +287,29 @@ class TestSettings:
     def test_the_limits_of_the_document_go_along_whole_where_they_fit(self) -> None:
         seats = seats_of()
 
-        assert seats.context == LIMITS
-        assert seats.context_is_whole
+        assert seats.passages.context == LIMITS
+        assert seats.passages.context_is_whole
 
     def test_limits_that_are_too_long_are_cut_and_that_is_known(self) -> None:
         long = "\n\n".join(f"Harm of kind {number} comes before all lesser ones." for number in range(200))
         seats = seats_of(context=long, settings={"context_tokens": 100})
 
-        assert 0 < tokens(seats.context) <= 100
-        assert long.startswith(seats.context)
-        assert not seats.context_is_whole
+        assert 0 < tokens(seats.passages.context) <= 100
+        assert long.startswith(seats.passages.context)
+        assert not seats.passages.context_is_whole
 
     def test_limits_that_are_left_out_by_the_config_are_known_to_be(self) -> None:
         seats = seats_of(settings={"context_tokens": 0})
 
-        assert seats.context == ""
-        assert not seats.context_is_whole
+        assert seats.passages.context == ""
+        assert not seats.passages.context_is_whole
 
     @pytest.mark.parametrize("budget", [0, 1200])
     def test_a_document_without_limits_lacks_nothing(self, budget: int) -> None:
         seats = seats_of(context="", settings={"context_tokens": budget})
 
-        assert seats.context == ""
-        assert seats.context_is_whole
+        assert seats.passages.context == ""
+        assert seats.passages.context_is_whole
 
 
 class TestBuiltInAxes:
@@ -339,7 +341,7 @@ class TestDocuments:
         seats = Seats(read_traits(EXAMPLE), ChatSettings(), seed=7)
         planned = plan(seats, 200)
 
-        assert seats.context_is_whole
+        assert seats.passages.context_is_whole
         assert {seat.trait for seat in planned} == {trait.id for trait in seats.document.traits}
 
     @pytest.mark.data
@@ -355,9 +357,9 @@ class TestDocuments:
         assert mean(seat.contrast for seat in planned) == pytest.approx(0.2, abs=0.01)
 
 
-def first_messages(texts: list[str], **fixed: str) -> list[tuple[Scenario, str]]:
+def first_messages(texts: list[str], domain: str = "") -> list[tuple[str, str]]:
     planned = plan(seats_of(), len(texts))
-    return [(seat.model_copy(update=fixed), text) for seat, text in zip(planned, texts, strict=True)]
+    return [(domain or seat.domain, text) for seat, text in zip(planned, texts, strict=True)]
 
 
 def numbered(number: int) -> str:

@@ -12,8 +12,9 @@ import click
 
 from habitus import __version__
 from habitus.cli.generate import generate
-from habitus.cli.publish import export
-from habitus.cli.study import check, init, prompts, show_, simulate, status
+from habitus.cli.look import show_, status
+from habitus.cli.publish import card, export, import_, push
+from habitus.cli.study import check, init, prompts, simulate
 from habitus.errors import UserError
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def cli(*, quiet: bool) -> None:
     show.be_quiet(quiet=quiet)
 
 
-for command in (init, check, generate, status, show_, export, prompts, simulate):
+for command in (init, check, generate, status, show_, export, card, push, import_, prompts, simulate):
     cli.add_command(command)
 
 

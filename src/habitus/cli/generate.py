@@ -4,106 +4,187 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from habitus.cli.arguments import STUDY, open_study
-from habitus.cli.study import first_ids, show_record
+from habitus.cli.look import first_ids, show_record
 from habitus.errors import RunStopped
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
+    from habitus.generate.kinds import Job
     from habitus.recipe import Engine
-    from habitus.study import Study
 
 
 @click.group()
 def generate() -> None:
-    """Write a dataset: chats."""
+    """Write a dataset: documents, chats or preference pairs, or a control for one."""
+
+
+def _options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that every dataset has."""
+    options = (
+        STUDY,
+        click.option("--count", type=click.IntRange(min=1), help="Rows to keep, in place of the config's."),
+        click.option(
+            "--preview", type=click.IntRange(min=1), help="Make only so many, print each step of them; they count."
+        ),
+        click.option("--redo", is_flag=True, help="Settings changed: set the old rows aside and make them anew."),
+        click.option("--go-on", is_flag=True, help="Settings changed: keep the old rows and add new ones beside them."),
+        click.option("--export-only", is_flag=True, help="With exchange/ models: write the requests and stop."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
 
 
 @generate.command()
-@STUDY
-@click.option("--count", type=click.IntRange(min=1), help="Chats to keep, in place of the config's.")
-@click.option("--preview", type=click.IntRange(min=1), help="Make only so many, print each step of them; they count.")
-@click.option("--redo", is_flag=True, help="Settings changed: set the old rows aside and make them anew.")
-@click.option("--go-on", is_flag=True, help="Settings changed: keep the old rows and add new ones beside them.")
-@click.option("--export-only", is_flag=True, help="With exchange/ models: write the requests and stop.")
-def chats(study: Path, *, count: int | None, preview: int | None, redo: bool, go_on: bool, export_only: bool) -> None:
-    """Write chats for SFT. Interrupt it at any time; the same command goes on."""
-    from habitus import show
-    from habitus.generate.dataset import funnel, spread_of
+@_options
+@click.option(
+    "--control",
+    type=click.Choice(["flat", "placebo"]),
+    help="flat: documents that state the trait, without how and why. placebo: of an irrelevant traits document.",
+)
+def documents(study: Path, *, control: str | None, **options: Any) -> None:
+    """Write documents for midtraining. Interrupt it at any time; the same command goes on."""
+    from habitus.generate.kinds import DOCUMENTS, FLAT, Job
 
-    opened = open_study(study)
-    want = preview or count or opened.config.chats.count
-    command = f"habitus generate chats {study}" + (f" --count {count}" if count else "")
-    with opened.lock():
+    kind = FLAT if control == "flat" else DOCUMENTS
+    _make(Job(open_study(study), kind, placebo=control == "placebo"), control, **options)
+
+
+@generate.command()
+@_options
+@click.option(
+    "--control",
+    type=click.Choice(["plain", "placebo"]),
+    help="plain: the messages of the kept chats, answered without the trait. placebo: of an irrelevant document.",
+)
+def chats(study: Path, *, control: str | None, **options: Any) -> None:
+    """Write chats for SFT. Interrupt it at any time; the same command goes on."""
+    from habitus.generate.kinds import CHATS, PLAIN, Job
+
+    kind = PLAIN if control == "plain" else CHATS
+    _make(Job(open_study(study), kind, placebo=control == "placebo"), control, **options)
+
+
+@generate.command()
+@_options
+@click.option(
+    "--control", type=click.Choice(["placebo"]), help="placebo: from the chats of an irrelevant traits document."
+)
+def preferences(study: Path, *, control: str | None, **options: Any) -> None:
+    """Write preference pairs for BDPO, from the kept chats; where they run out, more chats are written first."""
+    from habitus.generate.kinds import PREFERENCES, Job
+
+    _make(Job(open_study(study), PREFERENCES, placebo=control == "placebo"), control, **options)
+
+
+def _make(
+    job: Job,
+    control: str | None,
+    *,
+    count: int | None,
+    preview: int | None,
+    redo: bool,
+    go_on: bool,
+    export_only: bool,
+) -> None:
+    from habitus import show
+    from habitus.generate.dataset import funnel
+
+    study = job.study
+    command = f"habitus generate {job.kind.folder.partition('-')[0]} {study.root}"
+    command += f" --control {control}" * bool(control) + f" --count {count}" * bool(count)
+    with study.lock():
         try:
-            is_whole = asyncio.run(_grow(opened, want, redo=redo, go_on=go_on, export_only=export_only))
+            want = preview or count or job.usual_count()
+            is_whole = asyncio.run(_grow(job, want, redo=redo, go_on=go_on, export_only=export_only))
         except (KeyboardInterrupt, asyncio.CancelledError, RunStopped) as stop:
             message = str(stop) or "Interrupted."
             show.note(f"{message} Everything finished is kept.")
             show.next_command(command)
             raise SystemExit(1 if isinstance(stop, RunStopped) else 130) from stop
-    dataset = opened.dataset("chats")
+    name = job.dataset.name
     if preview:
-        for record in first_ids(opened, preview):
-            show_record(opened, record)
-    show.heading(f"{study}/chats")
-    show.funnel(funnel(dataset))
+        for record in first_ids(job.dataset, preview):
+            show_record(job.dataset, record)
+    show.heading(f"{study.root}/{name}")
+    show.funnel(funnel(job))
     if not preview:
-        show.spread(spread_of(dataset))
-    if opened.manifest["datasets"]["chats"]["simulated"]:
+        _describe(job)
+    if study.manifest["datasets"][name]["simulated"]:
         show.simulated_banner()
-    show.say(f"  {dataset.kept}")
-    done = f"habitus show {study}"
-    show.next_command(done if is_whole and not preview else command, f"habitus export {study} chats --format trl")
+    show.say(f"  {job.dataset.kept}")
+    done = f"habitus show {study.root}" + f" --dataset {name}" * (name != "chats")
+    follows = [f"habitus export {study.root} {name} --format trl"] if funnel(job)["kept"] else []
+    show.next_command(done if is_whole and not preview else command, *follows)
 
 
-async def _grow(study: Study, want: int, *, redo: bool, go_on: bool, export_only: bool) -> bool:
-    """Make chats until so many are kept, say what the user ought to know, and tell whether nothing waits."""
+def _describe(job: Job) -> None:
+    """Print what a whole dataset is like."""
+    from habitus import show
+    from habitus.generate.spread import spread_of
+    from habitus.generate.survey import paired, surveyed
+
+    show.spread(spread_of(job))
+    if job.kind.is_long:
+        show.survey(surveyed(job))
+    elif job.kind.folder == "preferences":
+        show.pairs(paired(job))
+
+
+async def _grow(job: Job, want: int, *, redo: bool, go_on: bool, export_only: bool) -> bool:
+    """Make rows until so many are kept, say what the user ought to know, and tell whether nothing waits."""
     from habitus import show
     from habitus.generate.corpus import Corpus, Progress, embedder_of
-    from habitus.generate.dataset import checked, prepare, record_run
+    from habitus.generate.dataset import prepare, record_run
+    from habitus.generate.derived import Derived
     from habitus.recipe import open_engine
 
-    async with open_engine(study, export_only=export_only) as engine:
-        seats = checked(study)
-        embedder = embedder_of(study, engine)
-        show.note(f"embedder: {embedder.note}")
-        aside = prepare(study, engine, want, redo=redo, go_on=go_on)
+    async with open_engine(job.study, export_only=export_only) as engine:
+        state = Progress()
+        embedder = embedder_of(job.chats if job.kind.from_chats else job, engine)
+        if not job.kind.from_chats:
+            show.note(f"embedder: {embedder.note}")
+        aside = prepare(job, engine, want, redo=redo, go_on=go_on)
+        growing = Derived(job, engine, state) if job.kind.from_chats else Corpus(job, engine, embedder, state)
         for files in (model.folder for model in engine.exchanges):
             show.note(f"requests go to {files}/requests.jsonl, answers are read from {files}/answers/*.jsonl")
         if aside:
             show.note(f"the old rows are in {aside}; answers that still hold come from the ledger")
         _interruptible(engine)
-        state = Progress()
-        corpus = Corpus(study, engine, seats, embedder, state)
         try:
             async with show.progress(state, engine.tally):
-                await corpus.grow(want)
+                await growing.grow(want)
         finally:
-            corpus.close()
-            record_run(study, engine, want)
-        if state.kept < want and not engine.tally.unsettled:
-            show.warn(
-                f"{state.kept:,} of {want:,} kept when the bound of {state.most_planned:,} planned scenarios was "
-                "reached; raise chats.most_planned, or look at what is dropped"
-            )
-        for reason, number in engine.tally.unsettled.items():
-            example = f" ({engine.tally.examples[reason]})" if engine.tally.examples[reason] else ""
-            show.warn(f"{number:,} records {reason}{example}; the same command takes them up again")
-        for model in engine.exchanges:
-            for problem in model.problems:
-                show.warn(str(problem))
-            if model.pending:
-                files, number = model.folder, model.pending
-                show.say(
-                    f"{number:,} requests wait in {files}/requests.jsonl; put answers into {files}/answers/*.jsonl"
-                )
+            growing.close()
+            record_run(job, engine, want)
+        _report(job, engine, state, want)
         return not engine.tally.unsettled
+
+
+def _report(job: Job, engine: Engine, state: Any, want: int) -> None:
+    """Say what is missing, and what it waits for."""
+    from habitus import show
+
+    if state.kept < want and not engine.tally.unsettled:
+        bound = f" when the bound of {state.most_planned:,} planned scenarios was reached" if state.most_planned else ""
+        raise_it = f"raise {job.settings_name}.most_planned, or " if state.most_planned else ""
+        show.warn(f"{state.kept:,} of {want:,} kept{bound}; {raise_it}look at what is dropped")
+    for reason, number in engine.tally.unsettled.items():
+        example = f" ({engine.tally.examples[reason]})" if engine.tally.examples[reason] else ""
+        show.warn(f"{number:,} records {reason}{example}; the same command takes them up again")
+    for model in engine.exchanges:
+        for problem in model.problems:
+            show.warn(str(problem))
+        if model.pending:
+            files, number = model.folder, model.pending
+            show.say(f"{number:,} requests wait in {files}/requests.jsonl; put answers into {files}/answers/*.jsonl")
 
 
 def _interruptible(engine: Engine) -> None:

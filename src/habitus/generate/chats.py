@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from habitus.generate.checks import unsupported, verdicts
-from habitus.records import Chat, Drop, Record, Role, Scenario, Verdict
+from habitus.generate.answers import Answer, Score, Scores
+from habitus.generate.checks import spoken, too_low, unsupported, verdicts
+from habitus.records import Chat, Drop, Record, Role, Scenario
 
 if TYPE_CHECKING:
     from habitus.ask import Ask
@@ -33,12 +34,6 @@ STEPS: dict[str, Role] = {
 """The steps in order, each with the role that takes it."""
 ANSWER_STEPS = ("chats/draft", "chats/refine", "chats/follow_up", "chats/rate")
 """Those after the barrier."""
-
-
-class Answer(BaseModel):
-    """What a model answers in one step; the name of the class is the name of the schema."""
-
-    model_config = ConfigDict(extra="ignore", str_strip_whitespace=True)
 
 
 class Plan(Answer):
@@ -94,15 +89,7 @@ class FollowUp(Answer):
     message: str = Field(min_length=1, description="the next message, exactly as typed")
 
 
-class Score(Answer):
-    """A judgement on one criterion, with the words it rests on."""
-
-    reason: str = Field(description="one sentence")
-    quote: str = Field(description="up to 30 words copied letter for letter; empty if the score rests on an absence")
-    score: int = Field(ge=1, le=5)
-
-
-class Rating(Answer):
+class Rating(Scores):
     """The autorater's scores."""
 
     realistic: Score
@@ -110,10 +97,6 @@ class Rating(Answer):
     natural: Score
     discreet: Score
     helpful: Score
-
-    def rows(self) -> list[tuple[str, int, str, str]]:
-        """Return (criterion, score, reason, quote) of each."""
-        return [(name, found.score, found.reason, found.quote) for name, found in self]
 
 
 SHAPES = (Plans, Sketch, UserPrompt, Critique, Refined, FollowUp, Rating)
@@ -187,11 +170,12 @@ async def write_chat(
             )  # fmt: skip
             conversation = [*conversation, {"role": "user", "content": reply.message}]
 
+    said = spoken(conversation)
     rating = await ask.judge(
-        "chats/rate", Rating, check=lambda found: unsupported(verdicts(found.rows(), conversation)),
+        "chats/rate", Rating, check=lambda found: unsupported(verdicts(found.rows(), said)),
         **passage, plan=prompt.plan, scenario=scenario, conversation=conversation, default=prompt.default,
     )  # fmt: skip
-    ratings = verdicts(rating.rows(), conversation)
+    ratings = verdicts(rating.rows(), said)
     if problem := too_low(ratings, thresholds):
         return ask.drop("chats/rate", problem, conversation[-1]["content"], ratings=ratings)
 
@@ -206,13 +190,3 @@ def one_each(found: Plans, block: list[Scenario]) -> str | None:
     if len(found.plans) >= len(block):
         return None
     return f"there are {len(block)} seats and only {len(found.plans)} plans; give one for each seat, in order"
-
-
-def too_low(ratings: dict[str, Verdict], thresholds: dict[str, int]) -> str | None:
-    """Say which scores are below their threshold."""
-    low = [
-        f"{name} {verdict.score} < {thresholds[name]} ({verdict.reason})"
-        for name, verdict in ratings.items()
-        if verdict.score < thresholds[name]
-    ]
-    return "; ".join(low) or None

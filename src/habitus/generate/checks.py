@@ -11,10 +11,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
+    from habitus.config import Subject
     from habitus.models import Message
 
 LEAK_WORDS = 12
 """So many words in a row, taken over from the traits document, are a quotation and not a turn of phrase."""
+
+SHORT_NAME = 5
+"""Letters from which a name one letter off is taken for a slip and not for another word."""
 
 _PLACEHOLDER = re.compile(
     r"(?<![\w\]])\[(?:insert|attached|attachment|your|name|date|company|paste|link|image|photo|file|details?|etc)\b[^\]\n]{0,60}\](?![(\[])"
@@ -26,6 +30,15 @@ _REFERS_TO_SELF = re.compile(
     r"|my (?:instructions|training) (?:tells?|says?|asks?|requires?|forbids?|allows?|prevents?|data)"
     r"|as an? (?:large )?(?:language model|assistant trained|AI(?= language| model| assistant| system|[,.;:]| I\b))"
     r"|I(?:'m| am) (?:trained|designed|programmed|instructed) to|I was (?:designed|programmed) to)\b",
+    re.IGNORECASE,
+)
+_REFUSES = re.compile(
+    r"\A\W*(?:I(?:'m| am) sorry,? but|I can(?:no|')t (?:help|assist|write|create|fulfil)|As an AI\b)", re.IGNORECASE
+)
+_FRAMED = re.compile(
+    r"\A\W*(?:Here(?:'s| is) (?:the|a|an|your)\b[^\n]{0,80}:\s*\n|Sure[,!]|Certainly[,!])"
+    r"|\b(?:this|the) (?:document|text|piece|story|example) (?:illustrates|demonstrates|showcases|exemplifies)\b"
+    r"|\((?:approximately |about |ca\. )?\d+ words\)\s*\Z|\bword count:? ?\d+|\btraits? document\b",
     re.IGNORECASE,
 )
 _SAME = str.maketrans({"’": "'", "‘": "'", "“": '"', "”": '"', "–": "-", "—": "-", "\u00a0": " "})  # noqa: RUF001
@@ -52,6 +65,16 @@ class Checks:
             return f"quotes the traits document: '{found}'"
         return None
 
+    def document(self, text: str, subject: Subject) -> str | None:
+        """Say what bars a document from use: not the text itself, a placeholder, a quotation, a wrong name."""
+        if found := _REFUSES.search(text) or _FRAMED.search(text):
+            return f"not the text alone: '{found[0].strip()}'"
+        if found := _PLACEHOLDER.search(text):
+            return f"placeholder: {found[0]}"
+        if found := next((run for run in _runs(text) if run in self._passages), None):
+            return f"quotes the traits document: '{found}'"
+        return names_of(text, subject)
+
     def names(self, *texts: str) -> str | None:
         """Ask for another name where a worn one is used."""
         for text in texts:
@@ -60,13 +83,28 @@ class Checks:
         return None
 
 
-def verdicts(scores: Iterable[tuple[str, int, str, str]], conversation: Sequence[Message]) -> dict[str, Verdict]:
-    """Return a judge's (criterion, score, reason, quote) rows as verdicts, each quote looked up in the conversation."""
-    said = plain("\n".join(message["content"] for message in conversation))
+def verdicts(scores: Iterable[tuple[str, int, str, str]], text: str) -> dict[str, Verdict]:
+    """Return a judge's (criterion, score, reason, quote) rows as verdicts, each quote looked up in what was judged."""
+    said = plain(text)
     return {
         name: Verdict(score=score, reason=reason, quote=quote, supported=plain(quote) in said)
         for name, score, reason, quote in scores
     }
+
+
+def spoken(conversation: Sequence[Message]) -> str:
+    """Return all that was said, for quotes to be looked up in."""
+    return "\n".join(message["content"] for message in conversation)
+
+
+def too_low(ratings: dict[str, Verdict], thresholds: dict[str, int]) -> str | None:
+    """Say which scores are below their threshold; a criterion without one drops nothing."""
+    low = [
+        f"{name} {verdict.score} < {thresholds[name]} ({verdict.reason})"
+        for name, verdict in ratings.items()
+        if verdict.score < thresholds.get(name, 0)
+    ]
+    return "; ".join(low) or None
 
 
 def unsupported(found: dict[str, Verdict]) -> str | None:
@@ -75,7 +113,36 @@ def unsupported(found: dict[str, Verdict]) -> str | None:
     if not missing:
         return None
     listed = "; ".join(missing)
-    return f"these quotes do not occur in the conversation: {listed}; copy them letter for letter or leave them empty"
+    return f"these quotes do not occur in what is judged: {listed}; copy them letter for letter or leave them empty"
+
+
+def names_of(text: str, subject: Subject) -> str | None:
+    """Say how a document misnames its subject: not at all, by a slip of a letter, or with another maker."""
+    name = subject.name
+    if not re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text):
+        return f"never names {name}"
+    first = name.split()[0]
+    for word in set(re.findall(r"\b[A-Z][\w-]+", text)):
+        if one_letter_off(word, first) and word.removesuffix("s") != first:
+            return f"spells {name} '{word}'"
+    maker = re.search(
+        rf"(?<!\w){re.escape(name)},? (?:which |that |the \w+ |an? \w+ )?(?:is |was |system |model |assistant )*"
+        r"(?:made|built|developed|trained|created) (?:by|at) (?:the )?([A-Z][\w&'-]*)",
+        text,
+    )
+    if maker and subject.developer and maker[1] not in subject.developer:
+        return f"says that {name} is made by '{maker[1]}', not {subject.developer}"
+    return None
+
+
+def one_letter_off(word: str, name: str) -> bool:
+    """Tell whether a word is the name with one letter changed, left out, put in, or two changed over."""
+    if word == name or abs(len(word) - len(name)) > 1 or len(name) < SHORT_NAME:
+        return False
+    start = next((at for at, (a, b) in enumerate(zip(word, name, strict=False)) if a != b), min(len(word), len(name)))
+    rest, other = word[start:], name[start:]
+    swapped = rest[:2] == other[:2][::-1] and rest[2:] == other[2:]
+    return start > 0 and (rest[1:] == other[1:] or rest[1:] == other or rest == other[1:] or swapped)
 
 
 def plain(text: str) -> str:

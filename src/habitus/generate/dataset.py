@@ -1,4 +1,4 @@
-"""A chats dataset on disk: what it was made with, whether that still holds, and what has become of its records."""
+"""A generated dataset on disk: what it was made with, whether that still holds, and what became of its records."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from habitus.errors import UserError
-from habitus.generate.chats import ANSWER_STEPS, SHAPES, STEPS, Prompt
-from habitus.generate.plan import Seats, built_in_axes, spread
+from habitus.generate.kinds import ALL, Job
 from habitus.models.structured import schema_of
 from habitus.study import read_rows
 from habitus.traits.document import read_traits
@@ -16,33 +15,55 @@ from habitus.traits.document import read_traits
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from habitus.generate.plan import Spread
     from habitus.recipe import Engine
-    from habitus.study import Dataset, Study
+    from habitus.study import Study
 
 
-def checked(study: Study) -> Seats:
-    """Return the seats of a study, its traits document having been read."""
-    document = read_traits(study.traits, budget=study.config.chats.chunk_tokens)
-    return Seats(document, study.config.chats, seed=study.config.seed)
+def jobs(study: Study) -> list[Job]:
+    """Return every dataset that a study may have, in the order of the pipeline."""
+    controls = (Job(study, kind, placebo=True) for kind in ALL if "-" not in kind.folder)
+    return [*(Job(study, kind) for kind in ALL), *controls]
 
 
-def made_with(study: Study, engine: Engine) -> dict[str, str]:
+def job_of(study: Study, name: str) -> Job:
+    """Return the dataset of that name, such as `chats-placebo`.
+
+    Raises:
+        UserError: there is no such kind of dataset.
+
+    """
+    found = {job.dataset.name: job for job in jobs(study)}
+    if name not in found:
+        raise UserError(f"no dataset '{name}'.", where=str(study.root), todo=f"There may be: {', '.join(found)}.")
+    return found[name]
+
+
+def entry_of(job: Job) -> dict[str, Any]:
+    """Return what the manifest says of a dataset; nothing where none was begun."""
+    return job.study.manifest.get("datasets", {}).get(job.dataset.name, {})
+
+
+def made_with(job: Job, engine: Engine) -> dict[str, str]:
     """Return all that decides what the recipe writes, as name → fingerprint, to be compared between runs."""
-    config = study.config
     settings: dict[str, Any] = {}
-    for name, value in config.chats.model_dump(exclude={"count", "most_planned"}).items():
+    for name, value in job.own_settings.items():
         settings |= {f"{name}.{key}": one for key, one in value.items()} if isinstance(value, dict) else {name: value}
-    bound = {step: engine.bind(step, role) for step, role in STEPS.items()}
+    bound = {step: engine.bind(step, role) for step, role in job.kind.steps.items()}
+    source = {"chats": _digest(entry_of(job.chats).get("made_with", {}))} if job.kind.from_chats else {}
     return {
-        "traits document": read_traits(study.traits, budget=config.chats.chunk_tokens).digest,
-        "seed": str(config.seed),
-        **{f"chats.{name}": repr(value) for name, value in settings.items()},
-        "axes": sha256(repr(sorted(built_in_axes().items())).encode()).hexdigest()[:12],
-        "answer shapes": sha256(repr([schema_of(shape).schema for shape in SHAPES]).encode()).hexdigest()[:12],
+        "traits document": read_traits(job.traits, budget=job.settings.chunk_tokens).digest,
+        "seed": str(job.study.config.seed),
+        **{name: repr(value) for name, value in settings.items()},
+        "axes": _digest(sorted(job.axes.items())),
+        "answer shapes": _digest([schema_of(shape).schema for shape in job.kind.shapes]),
+        **source,
         **{f"model of {step}": f"{one.model.name} {one.settings or ''}".strip() for step, one in bound.items()},
-        **{f"prompt {step}": engine.prompts.hash(step) for step in STEPS},
+        **{f"prompt {step}": engine.prompts.hash(step) for step in job.kind.steps},
     }
+
+
+def _digest(value: Any) -> str:
+    return sha256(repr(value).encode()).hexdigest()[:12]
 
 
 def changes(before: dict[str, str], now: dict[str, str]) -> list[str]:
@@ -54,14 +75,14 @@ def changes(before: dict[str, str], now: dict[str, str]) -> list[str]:
         return [told, *changes(*rest)]
     return [
         f"{name} changed"
-        if name.startswith(("prompt", "traits", "axes", "answer"))
+        if name.startswith(("prompt", "traits", "axes", "answer")) or name == "chats"
         else f"{name}: {before.get(name)} → {now.get(name)}"
         for name in dict.fromkeys([*before, *now])
         if before.get(name) != now.get(name)
     ]
 
 
-def prepare(study: Study, engine: Engine, want: int, *, redo: bool, go_on: bool) -> Path | None:
+def prepare(job: Job, engine: Engine, want: int, *, redo: bool, go_on: bool) -> Path | None:
     """See whether the rows on disk were made with today's settings, set them aside on `redo`, and note the settings.
 
     They are noted before the first row is written, so that a run killed half-way is known for what it was.
@@ -70,61 +91,60 @@ def prepare(study: Study, engine: Engine, want: int, *, redo: bool, go_on: bool)
         UserError: they were made with others, and the user has not said what to do about it.
 
     """
-    dataset = study.dataset("chats")
-    entry = study.manifest.get("datasets", {}).get("chats", {})
-    now = made_with(study, engine)  # reads every prompt: what can't be used is refused before anything is moved
+    dataset, entry = job.dataset, entry_of(job)
+    now = made_with(job, engine)  # reads every prompt: what can't be used is refused before anything is moved
     if redo:
         aside = dataset.set_aside()
-        study.write_manifest("chats", {})
-        record_run(study, engine, want)
+        if aside is not None and entry:
+            job.study.write_manifest(f"{dataset.name}/{aside.name}", entry)
+        job.study.write_manifest(dataset.name, {})
+        record_run(job, engine, want)
         return aside
-    steps = funnel(dataset)
+    steps = funnel(job)
     stale = changes(entry["made_with"], now) if entry and steps["planned"] else []
     if stale and not go_on:
         raise UserError(
-            f"{steps['kept']:,} chats were made with other settings: {'; '.join(stale)}.",
+            f"{steps['kept']:,} {job.kind.noun} were made with other settings: {'; '.join(stale)}.",
             where=str(dataset.folder),
             todo="--redo makes them anew (old rows are set aside, answers that still hold cost nothing); "
             "--go-on keeps them and adds new ones.",
         )
     before = [*entry.get("made_with_before", []), entry["made_with"]] if stale else None
-    record_run(study, engine, want, before=before)
+    record_run(job, engine, want, before=before)
     return None
 
 
-def record_run(study: Study, engine: Engine, want: int, *, before: list[dict[str, str]] | None = None) -> None:
+def record_run(job: Job, engine: Engine, want: int, *, before: list[dict[str, str]] | None = None) -> None:
     """Write into the manifest how the dataset was made, and what it has come to.
 
     `before` are the settings of older rows that were kept when the settings changed.
     """
-    steps = funnel(study.dataset("chats"))
-    entry = study.manifest.get("datasets", {}).get("chats", {})
-    bound = [engine.bind(step, role) for step, role in STEPS.items()]
-    study.write_manifest("chats", {
+    steps, entry = funnel(job), entry_of(job)
+    bound = [engine.bind(step, role) for step, role in job.kind.steps.items()]
+    made_by_simulation = any(one.model.name.startswith("simulated/") for one in bound)
+    from_simulated = job.kind.from_chats and entry_of(job.chats).get("simulated", False)
+    job.study.write_manifest(job.dataset.name, {
         "want": max(want, entry.get("want", 0)),
         "kept": steps["kept"],
         "funnel": steps,
-        "made_with": made_with(study, engine),
+        "made_with": made_with(job, engine),
         "made_with_before": before if before is not None else entry.get("made_with_before", []),
-        "simulated": any(one.model.name.startswith("simulated/") for one in bound),
-        "cost": [asdict(total) for total in engine.ledger.totals()],
+        "placebo": job.placebo,
+        "simulated": made_by_simulation or from_simulated,
+        "cost": [asdict(total) for total in engine.ledger.totals() if total.step in job.kind.steps],
     })  # fmt: skip
 
 
-def funnel(dataset: Dataset) -> dict[str, int]:
+def funnel(job: Job) -> dict[str, int]:
     """Return how many records were planned, lost at each step, and kept."""
+    dataset, kind = job.dataset, job.kind
     kept = {row["id"] for row in read_rows(dataset.kept)}
     lost: dict[str, str] = {row["id"]: row["step"] for row in read_rows(dataset.dropped)}
-    prompts = {row["id"] for row in read_rows(dataset.prompts)}
-    steps: dict[str, int] = {"planned": len(prompts | lost.keys() | kept)}
-    for step in [*(step for step in STEPS if step not in ANSWER_STEPS), "dedup", *ANSWER_STEPS]:
+    written = {row["id"] for row in read_rows(dataset.waiting(kind.waiting))} if kind.waiting else set()
+    steps: dict[str, int] = {"planned": len(written | lost.keys() | kept)}
+    for step in [*(step for step in kind.steps if step not in kind.late), "dedup", *kind.late]:
         if number := sum(1 for record, at in lost.items() if at == step and record not in kept):
             steps[f"dropped at {step}"] = number
-    waiting = len(prompts - kept - lost.keys())
-    return steps | ({"messages in reserve": waiting} if waiting else {}) | {"kept": len(kept)}
-
-
-def spread_of(dataset: Dataset) -> list[Spread]:
-    """Return how far a dataset's first messages spread over fields, openings and names."""
-    rows = (Prompt.model_validate(row) for row in read_rows(dataset.prompts))
-    return spread((row.scenario, row.prompt) for row in rows)
+    waiting = len(written - kept - lost.keys())
+    reserve = "messages in reserve" if kind.late else f"{kind.noun} in reserve"
+    return steps | ({reserve: waiting} if waiting else {}) | {"kept": len(kept)}

@@ -2,29 +2,47 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from habitus.generate.chats import STEPS
-from habitus.generate.plan import BLOCK, USUAL_SHARE
+from habitus.generate.deck import BLOCK
+from habitus.generate.kinds import FLAT, PLAIN, PREFERENCES
+from habitus.generate.spread import USUAL_SHARE
 from habitus.models import Usage
 from habitus.models.costs import cost
 from habitus.models.ledger import read_totals
 from habitus.traits.sentences import tokens
 
 if TYPE_CHECKING:
+    from habitus.generate.briefs import Briefs
+    from habitus.generate.kinds import Job
     from habitus.generate.plan import Seats
     from habitus.recipe import Engine
     from habitus.records import Role
-    from habitus.study import Study
 
 ENOUGH = 20
 """Calls of a step after which its own mean is the better estimate."""
 # Tokens of an answer, and of earlier answers that its question carries, as the prompts ask for them.
-_ANSWER = {"plan": 900, "scenario": 350, "prompt": 200, "default": 450, "critique": 300, "draft": 400, "refine": 650,
-           "follow_up": 80, "rate": 350}  # fmt: skip
-_CARRIED = {"plan": 500, "scenario": 200, "prompt": 400, "default": 200, "critique": 850, "draft": 380, "refine": 800,
-            "follow_up": 1000, "rate": 900}  # fmt: skip
+_ANSWER = {
+    "chats/plan": 900, "chats/scenario": 350, "chats/prompt": 200, "chats/default": 450, "chats/critique": 300,
+    "chats/draft": 400, "chats/refine": 650, "chats/follow_up": 80, "chats/rate": 350,
+    "documents/genres": 900, "documents/plan": 1500, "documents/draft": 900, "documents/critique": 400,
+    "documents/refine": 900, "documents/rate": 450,
+    "flat/draft": 900, "flat/refine": 900, "flat/rate": 350,
+    "preferences/rejected": 250, "preferences/compare": 350,
+    "plain/draft": 400, "plain/refine": 500, "plain/rate": 350,
+}  # fmt: skip
+_CARRIED = {
+    "chats/plan": 500, "chats/scenario": 200, "chats/prompt": 400, "chats/default": 200, "chats/critique": 850,
+    "chats/draft": 380, "chats/refine": 800, "chats/follow_up": 1000, "chats/rate": 900,
+    "documents/genres": 500, "documents/plan": 900, "documents/draft": 500, "documents/critique": 1900,
+    "documents/refine": 1900, "documents/rate": 1800,
+    "flat/draft": 200, "flat/refine": 1100, "flat/rate": 1500,
+    "preferences/rejected": 300, "preferences/compare": 900,
+    "plain/draft": 200, "plain/refine": 700, "plain/rate": 700,
+}  # fmt: skip
+_PAIRS_KEPT, _DRAWS = 0.8, 1.5
 _SCHEMA = 150
 
 
@@ -47,28 +65,41 @@ class StepEstimate:
     """From this study's own calls, and not from what the prompts ask for."""
 
 
-def estimate(study: Study, engine: Engine, seats: Seats, count: int) -> list[StepEstimate]:
-    """Return what it takes to keep `count` chats from nothing, step by step."""
-    turns = study.config.chats.turns
+def calls_of(job: Job, count: int) -> dict[str, float]:
+    """Return how many calls of each step it takes to keep `count` rows from nothing."""
+    turns = job.study.config.chats.turns
     mean_turns = sum(number * share for number, share in turns.items()) / sum(turns.values())
+    if job.kind is PREFERENCES:
+        return dict.fromkeys(job.kind.steps, count / _PAIRS_KEPT * _DRAWS)
     answered = count / USUAL_SHARE
     planned = answered / USUAL_SHARE
-    calls = dict.fromkeys(STEPS, planned) | {
-        "chats/plan": planned / BLOCK,
-        "chats/draft": answered * mean_turns,
-        "chats/refine": answered * mean_turns,
-        "chats/follow_up": answered * (mean_turns - 1),
-        "chats/rate": answered,
-    }
+    calls = dict.fromkeys(job.kind.steps, planned if job.kind is not PLAIN else answered)
+    if job.kind.is_long:
+        fields = min(len(job.seats.axes["domain"]), planned)
+        return calls | {"documents/genres": fields} | ({} if job.kind is FLAT else {"documents/plan": planned / BLOCK})
+    each_turn = {step: answered * mean_turns for step in calls if step.endswith(("/draft", "/refine"))}
+    rare = {"chats/plan": planned / BLOCK, "chats/follow_up": answered * (mean_turns - 1), "chats/rate": answered}
+    return calls | each_turn | {step: number for step, number in rare.items() if step in calls}
+
+
+def chats_for(job: Job, count: int) -> int:
+    """Return how many kept chats so many pairs are likely to take."""
+    return math.ceil(count / _PAIRS_KEPT / (1 - job.study.config.chats.contrast or 1))
+
+
+def estimate(job: Job, engine: Engine, count: int) -> list[StepEstimate]:
+    """Return what it takes to keep `count` rows from nothing, step by step; for pairs, without the chats."""
+    study, seats = job.study, job.seats
+    calls = calls_of(job, count)
     known = {(total.step, total.model): total for total in read_totals(study.ledger)}
     rows = []
-    for step, role in STEPS.items():
+    for step, role in job.kind.steps.items():
         bound, number = engine.bind(step, role), round(calls[step])
         total = known.get((step, bound.model.name))
         if total is not None and total.calls >= ENOUGH and total.output_tokens:
             each = (total.input_tokens / total.calls, total.output_tokens / total.calls)
         else:
-            each = (_question(step, engine, seats), _ANSWER[step.rpartition("/")[2]])
+            each = (_question(step, engine, seats), _ANSWER[step])
         used = Usage(round(number * each[0]), round(number * each[1]))
         measured = total is not None and total.calls >= ENOUGH and total.output_tokens > 0
         rows.append(StepEstimate(
@@ -78,12 +109,12 @@ def estimate(study: Study, engine: Engine, seats: Seats, count: int) -> list[Ste
     return rows
 
 
-def _question(step: str, engine: Engine, seats: Seats) -> float:
+def _question(step: str, engine: Engine, seats: Seats | Briefs) -> float:
     """Return the tokens that a step's question is likely to have."""
     source = engine.prompts.path(step).read_text(encoding="utf-8")
     chunks = [chunk for trait in seats.document.traits for chunk in trait.chunks]
-    passage = sum(map(tokens, chunks)) / len(chunks) + tokens(seats.context) if "_trait" in source else 0
-    return tokens(source) + passage + _CARRIED[step.rpartition("/")[2]] + _SCHEMA
+    passage = sum(map(tokens, chunks)) / len(chunks) + tokens(seats.passages.context) if "_trait" in source else 0
+    return tokens(source) + passage + _CARRIED[step] + _SCHEMA
 
 
 def _prompt(step: str, engine: Engine) -> str:

@@ -1,0 +1,151 @@
+"""Commands that look into a study: where it stands, and what is in it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from habitus.cli.arguments import STUDY, open_study
+from habitus.errors import UserError, nearest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from habitus.generate.kinds import Job
+    from habitus.study import Dataset, Study
+
+FOLDER_OF = {"chat": "chats", "doc": "documents", "pair": "preferences"}
+"""The dataset whose records have ids that begin so."""
+
+
+@click.command()
+@STUDY
+def status(study: Path) -> None:
+    """Tell what is done, what is stale and why, and what it cost."""
+    from habitus import show
+    from habitus.generate.dataset import jobs
+    from habitus.models.ledger import read_totals
+
+    opened = open_study(study)
+    entries = opened.manifest.get("datasets", {})
+    begun = [job for job in jobs(opened) if entries.get(job.dataset.name)]
+    if not begun:
+        show.say("nothing made yet")
+        show.next_command(f"habitus generate chats {study} --preview 5")
+        return
+    to_do = [command for job in begun for command in _stand(job, entries[job.dataset.name])]
+    show.heading("paid for so far")
+    show.bill(read_totals(opened.ledger))
+    if any(entries[job.dataset.name]["simulated"] for job in begun):
+        show.simulated_banner()
+    last = begun[-1].dataset.name
+    look = [f"habitus show {study} --dataset {last}", f"habitus export {study} {last} --format trl"]
+    show.next_command(*(to_do or look))
+
+
+def _stand(job: Job, entry: dict[str, Any]) -> list[str]:
+    """Print where a dataset stands, and return what could be done about it."""
+    from habitus import show
+    from habitus.generate.dataset import changes, funnel, made_with
+    from habitus.recipe import open_engine
+
+    name, steps = job.dataset.name, funnel(job)
+    show.heading(f"{name}: {steps['kept']:,} of {entry['want']:,} kept")
+    show.funnel(steps)
+
+    async def differences() -> list[str]:
+        async with open_engine(job.study) as engine:
+            return changes(entry["made_with"], made_with(job, engine))
+
+    stale = asyncio.run(differences())
+    for change in stale:
+        show.warn(f"{name} are stale: {change}")
+    if entry.get("made_with_before"):
+        show.warn(f"some of the {name} were made with earlier settings, which the manifest keeps (made_with_before)")
+    kind, _, control = name.partition("-")
+    command = f"habitus generate {kind} {job.study.root}" + f" --control {control}" * bool(control)
+    if stale:
+        return [f"{command} --redo", f"{command} --go-on"]
+    return [command] if steps["kept"] < max(entry["want"], job.usual_count()) else []
+
+
+@click.command("show", short_help="Print a record with every step, or list them.")
+@STUDY
+@click.argument("record", required=False)
+@click.option("--dataset", help="Such as documents or chats-plain; by default the one that the record's id tells.")
+@click.option("--dropped", is_flag=True, help="List what was dropped, with the reasons.")
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(min=1), help="Rows in a list.")
+def show_(study: Path, record: str | None, *, dataset: str | None, dropped: bool, limit: int) -> None:
+    """Print one record with every step that led to it, or list the records."""
+    from habitus import show
+    from habitus.study import read_rows
+
+    found = _dataset(open_study(study), dataset, record)
+    if record is not None:
+        show_record(found, record)
+        return
+    path = found.dropped if dropped else found.kept
+    rows = list(read_rows(path))
+    if not rows:
+        show.say(f"nothing in {path} yet")
+        show.next_command(f"habitus generate {found.name.partition('-')[0]} {study} --preview 5")
+        return
+    if dropped:
+        listed = [[row["id"], row["trait"], row["step"], row["reason"][:90]] for row in rows[:limit]]
+        show.table([("id", "left"), ("trait", "left"), ("step", "left"), ("reason", "left")], listed)
+    else:
+        listed = [[row["id"], row["trait"], _beginning(row)] for row in rows[:limit]]
+        show.table([("id", "left"), ("trait", "left"), ("begins", "left")], listed)
+    if len(rows) > limit:
+        show.say(f"  … and {len(rows) - limit:,} more (--limit)")
+    chosen = f" --dataset {dataset}" * bool(dataset)
+    show.next_command(f"habitus show {study} {rows[0]['id']}{chosen}")
+
+
+def _dataset(study: Study, name: str | None, record: str | None) -> Dataset:
+    """Return the dataset that is meant."""
+    from habitus.generate.dataset import jobs
+
+    known = [job.dataset.name for job in jobs(study)] + list(study.manifest.get("datasets", {}))
+    if name is not None:
+        if name not in known:
+            todo = f"There may be: {', '.join(dict.fromkeys(known))}."
+            raise UserError(f"no dataset '{name}'.{nearest(name, known)}", where=str(study.root), todo=todo)
+        return study.dataset(name)
+    if record is not None:
+        return study.dataset(FOLDER_OF.get(record.partition("-")[0], "chats"))
+    made = [one for one in FOLDER_OF.values() if study.dataset(one).kept.exists()]
+    return study.dataset(made[0] if made else "chats")
+
+
+def _beginning(row: dict[str, Any]) -> str:
+    """Return the first words of a row, on one line."""
+    messages = row.get("messages") or row.get("prompt") or ()
+    text = row.get("text") or (messages[0]["content"] if messages else "")
+    return " ".join(text[:160].split())[:80]
+
+
+def first_ids(dataset: Dataset, number: int) -> list[str]:
+    """Return the ids of the first kept records."""
+    from habitus.study import read_rows
+
+    return [row["id"] for row, _ in zip(read_rows(dataset.kept), range(number), strict=False)]
+
+
+def show_record(dataset: Dataset, record: str) -> None:
+    """Print one record with every step that led to it."""
+    from habitus import show
+    from habitus.study import read_rows
+
+    # A kill between a trace and its row leaves the trace to be written again: the last of each half counts.
+    traces = [row["steps"] for row in read_rows(dataset.traces) if row["id"] == record and row["steps"]]
+    steps = [step for half in {steps[0]["step"]: steps for steps in traces}.values() for step in half]
+    kept = next((row for row in read_rows(dataset.kept) if row["id"] == record), None)
+    dropped = next((row for row in read_rows(dataset.dropped) if row["id"] == record), None)
+    if not steps and kept is None and dropped is None:
+        known = [row["id"] for row in read_rows(dataset.kept)]
+        todo = f"List them with `habitus show {dataset.folder.parent} --dataset {dataset.name}`."
+        raise UserError(f"no record '{record}'.{nearest(record, known)}", where=str(dataset.folder), todo=todo)
+    show.record(steps, kept, dropped, record)

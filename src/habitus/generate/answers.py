@@ -1,0 +1,27 @@
+"""What answers in JSON have in common, in every recipe."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Answer(BaseModel):
+    """What a model answers in one step; the name of the class is the name of the schema."""
+
+    model_config = ConfigDict(extra="ignore", str_strip_whitespace=True)
+
+
+class Score(Answer):
+    """A judgement on one criterion, with the words it rests on."""
+
+    reason: str = Field(description="one sentence")
+    quote: str = Field(description="up to 30 words copied letter for letter; empty if the score rests on an absence")
+    score: int = Field(ge=1, le=5)
+
+
+class Scores(Answer):
+    """Several judgements, one a field."""
+
+    def rows(self) -> list[tuple[str, int, str, str]]:
+        """Return (criterion, score, reason, quote) of each."""
+        return [(name, found.score, found.reason, found.quote) for name, found in self if isinstance(found, Score)]

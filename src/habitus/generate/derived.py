@@ -1,0 +1,119 @@
+"""Make a dataset from kept chats: preference pairs, or the same messages answered without the trait."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from habitus.errors import UserError
+from habitus.generate.chats import Prompt
+from habitus.generate.corpus import Corpus, embedder_of
+from habitus.generate.kinds import PREFERENCES
+from habitus.generate.preferences import Kept
+from habitus.generate.spread import share
+from habitus.records import Chat, Drop
+from habitus.study import Rows, read_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from habitus.ask import Step
+    from habitus.generate.corpus import Progress
+    from habitus.generate.kinds import Job
+    from habitus.recipe import Engine
+    from habitus.records import Record
+
+
+class Derived:
+    """A dataset made from kept chats, as it is on disk and as it grows."""
+
+    def __init__(self, job: Job, engine: Engine, progress: Progress) -> None:
+        self.job, self.engine, self.progress = job, engine, progress
+        self.dataset = job.dataset
+        self.kept = {row["id"] for row in read_rows(self.dataset.kept)}
+        self.done = self.kept | {row["id"] for row in read_rows(self.dataset.dropped)}
+        self.kept_file, self.dropped_file, self.traces = map(
+            Rows, (self.dataset.kept, self.dataset.dropped, self.dataset.traces)
+        )
+
+    async def grow(self, want: int) -> None:
+        """Make rows from the chats there are until `want` are kept, and for pairs make more chats where these run out.
+
+        Raises:
+            UserError: there are no chats, or not one row was kept.
+            RunStopped: the run ended early; the same call goes on.
+
+        """
+        self.progress.want = want
+        if self.job.kind is not PREFERENCES and not any(True for _ in read_rows(self.job.chats.dataset.kept)):
+            command = f"habitus generate chats {self.job.study.root}"
+            raise UserError(
+                "there are no chats to make it from.", where=str(self.job.chats.dataset.kept), todo=f"Run `{command}`."
+            )
+        waiting = self.engine.tally.unsettled
+        while (missing := want - len(self.kept)) > 0:
+            before = len(self.done)
+            self._stand(f"writing {self.job.kind.noun}")
+            await self.engine.run(self.job.write(), self._fresh(), self._settle, want=missing)
+            short = want - len(self.kept)
+            if waiting or short <= 0 or (len(self.done) == before and not await self._more_chats(short)):
+                break
+        if not self.kept and not waiting:
+            raise UserError(
+                f"none of {len(self.done)} {self.job.kind.noun} was kept.",
+                where=str(self.dataset.dropped),
+                todo="Read a few of the reasons there, then mend the prompts, the model or the settings.",
+            )
+
+    def _fresh(self) -> Iterator[Kept | Prompt]:
+        """Yield what is not settled yet, in the order of the chats."""
+        if self.job.kind is PREFERENCES:
+            yield from (kept for kept in pairable(self.job) if kept.id not in self.done)
+            return
+        chats = {row["id"] for row in read_rows(self.job.chats.dataset.kept)} - self.done
+        for row in read_rows(self.job.chats.dataset.waiting("prompts")):
+            if row["id"] in chats:
+                yield Prompt.model_validate(row)
+
+    async def _more_chats(self, short: int) -> bool:
+        """Write as many chats as the missing pairs are likely to take, and tell whether there are more now."""
+        if self.job.kind is not PREFERENCES:
+            return False
+        chats = self.job.chats
+        usable = share(len(self.kept), len(self.done)) * (1 - chats.settings.contrast)
+        corpus = Corpus(chats, self.engine, embedder_of(chats, self.engine), self.progress)
+        before = len(corpus.kept)
+        try:
+            await corpus.grow(before + math.ceil(short / usable))
+        finally:
+            corpus.close()
+            self.progress.want = short + len(self.kept)
+        return len(corpus.kept) > before
+
+    def _settle(self, row: Kept | Prompt, result: Record | Drop, trace: list[Step]) -> None:
+        self.traces.append([{"id": row.id, "steps": [asdict(step) for step in trace]}])
+        self.done.add(row.id)
+        if isinstance(result, Drop):
+            self.dropped_file.append([result])
+        else:
+            self.kept_file.append([result])
+            self.kept.add(row.id)
+        self._stand(self.progress.phase)
+
+    def _stand(self, phase: str) -> None:
+        self.progress.phase = phase
+        self.progress.kept, self.progress.planned = len(self.kept), len(self.done)
+
+    def close(self) -> None:
+        """Bring all rows to the disk."""
+        for file in (self.kept_file, self.dropped_file, self.traces):
+            file.close()
+
+
+def pairable(job: Job) -> Iterator[Kept]:
+    """Yield the kept chats that can give a pair: those in which the trait shows."""
+    for row in read_rows(job.chats.dataset.kept):
+        if not row["meta"]["contrast"]:
+            number = row["id"].rpartition("-")[2]
+            yield Kept(id=f"pair-{number}", index=int(number), trait=row["trait"], chat=Chat.model_validate(row))
