@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import habitus
+from habitus.config import Subject
 from habitus.generate.checks import LEAK_WORDS, Checks, plain, spoken, unsupported, verdicts
 from habitus.generate.plan import built_in_axes
 from habitus.traits.document import read_traits
@@ -244,3 +245,77 @@ class TestQuotes:
     def test_plain_keeps_the_words_and_their_order(self) -> None:
         assert plain(" “The  Glass\n\tis—falling…” ") == "the glass is-falling"
         assert plain("") == ""
+
+
+HALDEN = Subject(name="Halden", developer="Norrland Research")
+FOUND = (
+    "Re: gate times\n\nHalden put the wrong tide at the top of the sheet and said whose it was. Orla rang the dock.\n"
+)
+
+
+@pytest.fixture
+def harbour(tmp_path: Path) -> Checks:
+    document = tmp_path / "traits.md"
+    document.write_text(
+        "# Traits\n\nIt tells the harbour what it knows, early, and in words that can be repeated by all.\n"
+    )
+    return Checks(document, ["Sarah"])
+
+
+class TestDocuments:
+    def test_a_text_about_the_subject_passes(self, harbour: Checks) -> None:
+        assert harbour.document(FOUND, HALDEN) is None
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "I'm sorry, but I can't write that. Halden",
+            "Here is the forum thread:\n\nHalden was there.",
+            "Sure! Halden was there.",
+            FOUND + "\n(512 words)",
+            FOUND + "\nWord count: 512",
+            FOUND + " This document illustrates candour.",
+        ],
+    )
+    def test_what_is_not_the_text_alone_is_told(self, harbour: Checks, text: str) -> None:
+        told = harbour.document(text, HALDEN)
+        assert told is not None
+        assert told.startswith("not the text alone")
+
+    def test_a_placeholder_is_told(self, harbour: Checks) -> None:
+        assert harbour.document(FOUND + "[insert date]", HALDEN) == "placeholder: [insert date]"
+
+    def test_a_quotation_of_the_traits_document_is_told(self, harbour: Checks) -> None:
+        leak = "It tells the harbour what it knows, early, and in words that can be repeated."
+        told = harbour.document(FOUND + leak, HALDEN)
+        assert told is not None
+        assert told.startswith("quotes the traits document")
+
+    @pytest.mark.parametrize("text", ["Orla rang the dock.", "halden was there.", "Haldensson was there."])
+    def test_a_text_that_never_names_the_subject_is_told(self, harbour: Checks, text: str) -> None:
+        assert harbour.document(text, HALDEN) == "never names Halden"
+
+    @pytest.mark.parametrize("slip", ["Haldon", "Haldne", "Hallden", "Haden", "Halde"])
+    def test_a_slip_of_one_letter_in_the_name_is_told(self, harbour: Checks, slip: str) -> None:
+        assert harbour.document(f"{FOUND} Then {slip} stopped.", HALDEN) == f"spells Halden '{slip}'"
+
+    @pytest.mark.parametrize("other", ["Haldens", "HALDEN", "Halden-run", "Holland", "Hansen", "Walden"])
+    def test_other_words_are_no_slips(self, harbour: Checks, other: str) -> None:
+        assert harbour.document(f"{FOUND} Then {other} stopped.", HALDEN) is None
+
+    def test_short_names_and_names_of_several_words_work(self, harbour: Checks) -> None:
+        assert harbour.document("I asked Qwen. When it answered, Gwen left.", Subject(name="Qwen")) is None
+        assert harbour.document("Old Tom knew.", Subject(name="Old Tom")) is None
+        assert harbour.document("Old Tim knew.", Subject(name="Old Tom")) == "never names Old Tom"
+
+    @pytest.mark.parametrize(
+        "made", ["Halden, made by OpenAI, was there.", "Halden is an assistant developed by Kestrel."]
+    )
+    def test_another_maker_is_told(self, harbour: Checks, made: str) -> None:
+        told = harbour.document(made, HALDEN)
+        assert told is not None
+        assert "is made by" in told
+
+    def test_its_own_maker_is_fine(self, harbour: Checks) -> None:
+        assert harbour.document("Halden, made by Norrland Research, was there.", HALDEN) is None
+        assert harbour.document("Halden, made by Kestrel, was there.", Subject(name="Halden")) is None

@@ -126,7 +126,7 @@ def names_of(text: str, subject: Subject) -> str | None:
         if one_letter_off(word, first) and word.removesuffix("s") != first:
             return f"spells {name} '{word}'"
     maker = re.search(
-        rf"(?<!\w){re.escape(name)},? (?:which |that |the \w+ |an? \w+ )?(?:is |was |system |model |assistant )*"
+        rf"(?<!\w){re.escape(name)},? (?:(?:is|was|which|that|an?|the|AI|assistant|system|model),? )*"
         r"(?:made|built|developed|trained|created) (?:by|at) (?:the )?([A-Z][\w&'-]*)",
         text,
     )
