@@ -240,6 +240,7 @@ class PreferenceSettings(Section):
     """The preferences recipe: pairs from kept chats."""
 
     count: int = Field(200, ge=1, strict=True, description="pairs to keep")
+    most_planned: float = Field(3.0, ge=1, strict=True, description="how many chats may be tried for each pair to keep")
     draws: int = Field(3, ge=1, le=10, strict=True, description="rejected answers drawn before a pair is given up")
     length_ratio: float = Field(
         1.5, gt=1, strict=True, description="the most by which the two answers' words may differ, either way"

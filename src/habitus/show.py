@@ -268,6 +268,8 @@ def pairs(found: PairSurvey) -> None:
     say(f"  words of the rejected over the chosen: {middle:.2f} in the median, {low:.2f} to {high:.2f} for 8 in 10")
     told = ", ".join(f"{number:,} from draw {draw}" for draw, number in sorted(found.draws.items()))
     say(f"  {told}")
+    if found.passed_over:
+        say(f"  {found.passed_over:,} contrast chats give no pair: there the answer without the trait is the right one")
 
 
 @asynccontextmanager

@@ -173,8 +173,10 @@ def _report(job: Job, engine: Engine, state: Any, want: int) -> None:
     from habitus import show
 
     if state.kept < want and not engine.tally.unsettled:
-        bound = f" when the bound of {state.most_planned:,} planned scenarios was reached" if state.most_planned else ""
-        raise_it = f"raise {job.settings_name}.most_planned, or " if state.most_planned else ""
+        tried = "tried chats" if job.kind.from_chats else "planned scenarios"
+        section = "preferences" if job.kind.from_chats else job.settings_name
+        bound = f" when the bound of {state.most_planned:,} {tried} was reached" if state.most_planned else ""
+        raise_it = f"raise {section}.most_planned, or " if state.most_planned else ""
         show.warn(f"{state.kept:,} of {want:,} kept{bound}; {raise_it}look at what is dropped")
     for reason, number in engine.tally.unsettled.items():
         example = f" ({engine.tally.examples[reason]})" if engine.tally.examples[reason] else ""

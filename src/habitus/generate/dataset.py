@@ -49,7 +49,9 @@ def made_with(job: Job, engine: Engine) -> dict[str, str]:
     for name, value in job.own_settings.items():
         settings |= {f"{name}.{key}": one for key, one in value.items()} if isinstance(value, dict) else {name: value}
     bound = {step: engine.bind(step, role) for step, role in job.kind.steps.items()}
-    source = {"chats": _digest(entry_of(job.chats).get("made_with", {}))} if job.kind.from_chats else {}
+    source: dict[str, str] = {}
+    if job.kind.from_chats:
+        source = {"chats": _digest(entry_of(job.chats).get("made_with") or made_with(job.chats, engine))}
     return {
         "traits document": read_traits(job.traits, budget=job.settings.chunk_tokens).digest,
         "seed": str(job.study.config.seed),

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from habitus.errors import UserError
 from habitus.generate.chats import Prompt
 from habitus.generate.corpus import Corpus, embedder_of
+from habitus.generate.dataset import prepare, record_run
 from habitus.generate.kinds import PREFERENCES
 from habitus.generate.preferences import Kept
 from habitus.generate.spread import share
@@ -32,6 +34,7 @@ class Derived:
         self.job, self.engine, self.progress = job, engine, progress
         self.dataset = job.dataset
         self.kept = {row["id"] for row in read_rows(self.dataset.kept)}
+        self.most = 0
         self.done = self.kept | {row["id"] for row in read_rows(self.dataset.dropped)}
         self.kept_file, self.dropped_file, self.traces = map(
             Rows, (self.dataset.kept, self.dataset.dropped, self.dataset.traces)
@@ -46,6 +49,8 @@ class Derived:
 
         """
         self.progress.want = want
+        self.most = math.ceil(want * self.job.study.config.preferences.most_planned)
+        self.progress.most_planned = self.most if self.job.kind is PREFERENCES else 0
         if self.job.kind is not PREFERENCES and not any(True for _ in read_rows(self.job.chats.dataset.kept)):
             command = f"habitus generate chats {self.job.study.root}"
             raise UserError(
@@ -69,7 +74,8 @@ class Derived:
     def _fresh(self) -> Iterator[Kept | Prompt]:
         """Yield what is not settled yet, in the order of the chats."""
         if self.job.kind is PREFERENCES:
-            yield from (kept for kept in pairable(self.job) if kept.id not in self.done)
+            fresh = (kept for kept in pairable(self.job) if kept.id not in self.done)
+            yield from islice(fresh, max(self.most - len(self.done), 0))
             return
         chats = {row["id"] for row in read_rows(self.job.chats.dataset.kept)} - self.done
         for row in read_rows(self.job.chats.dataset.waiting("prompts")):
@@ -78,17 +84,22 @@ class Derived:
 
     async def _more_chats(self, short: int) -> bool:
         """Write as many chats as the missing pairs are likely to take, and tell whether there are more now."""
-        if self.job.kind is not PREFERENCES:
+        left = self.most - len(self.done)
+        if self.job.kind is not PREFERENCES or left <= 0:
             return False
         chats = self.job.chats
-        usable = share(len(self.kept), len(self.done)) * (1 - chats.settings.contrast)
-        corpus = Corpus(chats, self.engine, embedder_of(chats, self.engine), self.progress)
+        tries = min(short / share(len(self.kept), len(self.done)), left)
+        embedder = embedder_of(chats, self.engine)
+        want = sum(1 for _ in read_rows(chats.dataset.kept)) + math.ceil(tries / max(1 - chats.settings.contrast, 0.05))
+        prepare(chats, self.engine, want, redo=False, go_on=False)
+        corpus = Corpus(chats, self.engine, embedder, self.progress)
         before = len(corpus.kept)
         try:
-            await corpus.grow(before + math.ceil(short / usable))
+            await corpus.grow(want)
         finally:
             corpus.close()
-            self.progress.want = short + len(self.kept)
+            record_run(chats, self.engine, want)
+            self.progress.want, self.progress.most_planned = short + len(self.kept), self.most
         return len(corpus.kept) > before
 
     def _settle(self, row: Kept | Prompt, result: Record | Drop, trace: list[Step]) -> None:

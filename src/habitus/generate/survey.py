@@ -165,6 +165,8 @@ class PairSurvey:
     draws: Counter[int]
     """How many pairs came of the first, second, … draw."""
     records: int
+    passed_over: int
+    """Contrast chats, which give no pair."""
 
 
 def paired(job: Job) -> PairSurvey:
@@ -180,4 +182,5 @@ def paired(job: Job) -> PairSurvey:
         ratio=_spread_of([row["length_ratio"] for row in rows]),
         draws=Counter(row["draw"] for row in rows),
         records=len(rows),
+        passed_over=sum(row["meta"]["contrast"] for row in read_rows(job.chats.dataset.kept)),
     )
