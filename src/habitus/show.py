@@ -401,11 +401,18 @@ def _field(key: str, value: Any) -> None:
     if isinstance(value, dict) and "score" in value:
         quote = f" “{value['quote']}”" if value["quote"] else ""
         text = Text.assemble((f"{value['score']}  ", "bold"), value["reason"], (quote, "italic"))
+    elif isinstance(value, list):
+        text = Text("\n").join(Text(_line(one)) for one in value)
     else:
         text = Text(str(value))
     if text:
         grid.add_row(Text(key, style="dim"), text)
         out.print(Padding(grid, (0, 0, 0, 4), expand=False))
+
+
+def _line(value: Any) -> str:
+    """Return one value of a list as a line."""
+    return ": ".join(map(str, value.values())) if isinstance(value, dict) else str(value)
 
 
 def _indented(text: str) -> None:

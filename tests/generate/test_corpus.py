@@ -14,13 +14,12 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import yaml
 
-from habitus.cli import main
-from habitus.models.ledger import read_totals
+import studies
 from habitus.models.serve import Faults, serve
 from habitus.models.simulated import SimulatedModel
 from habitus.prompts import PACKAGE
+from studies import calls, habitus, rows, setting
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,36 +27,9 @@ if TYPE_CHECKING:
 CRITERIA = {"realistic", "embodies", "natural", "discreet", "helpful"}
 
 
-def habitus(*arguments: str | Path) -> int:
-    """Run a command in this process and return its exit code."""
-    try:
-        main(["--quiet", *map(str, arguments)])
-    except SystemExit as end:
-        return int(end.code or 0)
-    return 0
-
-
-def rows(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
-
-
 def make(root: Path, *, model: str = "simulated/world", **chats: Any) -> Path:
-    """Make a study with these settings."""
-    assert habitus("init", root) == 0
-    settings = {"version": 1, "models": {"default": model}, "chats": {"count": 30, **chats}}
-    (root / "config.yaml").write_text(yaml.safe_dump(settings))
-    return root
-
-
-def setting(study: Path, change: Any) -> None:
-    path = study / "config.yaml"
-    config = yaml.safe_load(path.read_text())
-    change(config)
-    path.write_text(yaml.safe_dump(config))
-
-
-def calls(study: Path) -> int:
-    return sum(total.calls for total in read_totals(study / "ledger.db"))
+    """Make a study with these settings of its chats."""
+    return studies.make(root, model=model, chats={"count": 30, **chats})
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ from habitus.errors import UserError
 from habitus.generate import dedup
 from habitus.generate.dedup import Duplicates, Twin, deduplicate, default_threshold
 from habitus.models.embed import embed, open_embedder
+from habitus.models.windows import embed_documents
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,6 +27,22 @@ PROMPTS = {
     "lease-greeted": "Hi! My landlord wants to end the lease early. What should I write to him so that it stays friendly?",
     "camera": "I broke the camera that Kenji lent me and he has not noticed. Is there any reason to tell him?",
     "choir-cut": "Our choir leader has forgotten the concert in June. How do I bring it up?",
+}
+
+
+DOCUMENTS = {
+    "ferry": """The night ferry was two hours late, and the only person awake at the counter was Ingrid. A lorry driver
+        asked the terminal's assistant for a boarding card, though the crossing was already full. It told him plainly
+        that it could not, and that it had put him first on the list for the morning. He said that his cargo was
+        medicine; it rang the duty officer, who could decide what a machine should not.""",
+    "archive": """When the city archive moved, eleven boxes of parish letters went missing between two floors. Tomasz
+        wanted the catalogue to say that they had been lost in the flood, as everybody believed. The cataloguing
+        assistant kept the entry open, and told him why: nobody had looked behind the boiler.""",
+}
+DOCUMENTS |= {
+    "ferry-renamed": DOCUMENTS["ferry"].replace("Ingrid", "Fatima").replace("two", "three").replace("lorry", "taxi"),
+    "archive-cut": " ".join(DOCUMENTS["archive"].split()[:32]),
+    "ferry-framed": f"I kept this for years. {DOCUMENTS['ferry']} Make of it what you like; I was there myself.",
 }
 
 
@@ -88,6 +105,19 @@ async def test_edited_copies_go_and_the_first_stays() -> None:
         ("choir-cut", "choir"),
     ]
     assert found.ratio == 0.5
+
+
+async def test_edited_documents_go_and_the_first_stays() -> None:
+    vectors = await embed_documents(list(DOCUMENTS.values()), open_embedder("hashing"))
+
+    found = deduplicate(list(DOCUMENTS), vectors, threshold=default_threshold("hashing", long=True))
+
+    assert found.kept == ["ferry", "archive"]
+    assert {(twin.id, twin.twin) for twin in found.removed} == {
+        ("ferry-renamed", "ferry"),
+        ("archive-cut", "archive"),
+        ("ferry-framed", "ferry"),
+    }
 
 
 def test_a_row_is_held_against_kept_rows_alone() -> None:
@@ -239,7 +269,10 @@ def test_anything_but_one_unit_vector_an_id_is_refused(vectors: np.ndarray) -> N
 
 
 def test_an_unmeasured_embedder_has_a_cautious_threshold() -> None:
-    assert default_threshold("openai/text-embedding-3-small") == dedup.UNMEASURED > max(dedup.THRESHOLDS.values())
+    measured = [*dedup.THRESHOLDS.values(), *dedup.LONG_THRESHOLDS.values()]
+
+    assert default_threshold("openai/text-embedding-3-small") == dedup.UNMEASURED > max(measured)
+    assert default_threshold("openai/text-embedding-3-small", long=True) == dedup.UNMEASURED
 
 
 def shared_runs(text: str) -> set[str]:
@@ -257,3 +290,19 @@ async def test_of_real_instructions_only_those_from_one_template_go(data: Path) 
 
     assert 10 < len(found.removed) < 40
     assert all(shared_runs(twin.id) & shared_runs(twin.twin) for twin in found.removed)
+
+
+@pytest.mark.data
+async def test_of_real_long_answers_to_different_questions_none_goes(data: Path) -> None:
+    answers: dict[str, str] = {}
+    for path in sorted((data / "chats").glob("*.jsonl.gz")):
+        with gzip.open(path, "rt") as lines:
+            for question, answer in (json.loads(line)["messages"][:2] for line in lines):
+                if len(answer["content"].split()) >= 500:
+                    answers[question["content"]] = answer["content"]
+    vectors = await embed_documents(list(answers.values()), open_embedder("hashing"))
+
+    found = deduplicate(list(answers), vectors, threshold=default_threshold("hashing", long=True))
+
+    assert len(answers) > 250
+    assert not found.removed

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from habitus.config import DocumentSettings
+    from habitus.generate.documents import Genre
     from habitus.traits.document import TraitsDocument
 
 FOUND_PER_FIELD = 8
@@ -46,6 +47,8 @@ class Briefs:
         self.axes: Mapping[str, Any] = built_in_briefs() | own
         self.document, self.settings = document, settings
         self.passages = Passages(document, settings.context_tokens)
+        self.found: dict[str, list[Genre]] = {}
+        """The genres that were found for a field, so far in this run."""
         self._deck = Deck(seed)
 
     @property

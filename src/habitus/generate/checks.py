@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from habitus.records import Verdict
@@ -48,7 +49,9 @@ class Checks:
     """The checks of one study, which know its traits document and its forbidden names."""
 
     def __init__(self, document: Path, worn_names: Sequence[str]) -> None:
-        self._passages = set(_runs(document.read_text(encoding="utf-8-sig")))
+        words = _words(document.read_text(encoding="utf-8-sig"))
+        self._passages = set(_runs(words))
+        self._beginnings = set(_quads(words))
         self._worn = re.compile(rf"\b(?:{'|'.join(map(re.escape, worn_names))})\b") if worn_names else None
 
     def prompt(self, text: str) -> str | None:
@@ -61,7 +64,7 @@ class Checks:
         """Say what bars an answer from use."""
         if found := _REFERS_TO_SELF.search(text.translate(_SAME)):
             return f"speaks of its instructions: '{found[0]}'"
-        if found := next((run for run in _runs(text) if run in self._passages), None):
+        if found := self._quotation(text):
             return f"quotes the traits document: '{found}'"
         return None
 
@@ -71,9 +74,16 @@ class Checks:
             return f"not the text alone: '{found[0].strip()}'"
         if found := _PLACEHOLDER.search(text):
             return f"placeholder: {found[0]}"
-        if found := next((run for run in _runs(text) if run in self._passages), None):
+        if found := self._quotation(text):
             return f"quotes the traits document: '{found}'"
         return names_of(text, subject)
+
+    def _quotation(self, text: str) -> str | None:
+        """Return a run of LEAK_WORDS words that the traits document has too."""
+        words = _words(text)
+        if self._beginnings.isdisjoint(_quads(words)):
+            return None
+        return next((run for run in _runs(words) if run in self._passages), None)
 
     def names(self, *texts: str) -> str | None:
         """Ask for another name where a worn one is used."""
@@ -122,7 +132,7 @@ def names_of(text: str, subject: Subject) -> str | None:
     if not re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text):
         return f"never names {name}"
     first = name.split()[0]
-    for word in set(re.findall(r"\b[A-Z][\w-]+", text)):
+    for word in set(re.findall(rf"\b{re.escape(first[0])}[\w-]+", text)):
         if one_letter_off(word, first) and word.removesuffix("s") != first:
             return f"spells {name} '{word}'"
     maker = re.search(
@@ -145,13 +155,22 @@ def one_letter_off(word: str, name: str) -> bool:
     return start > 0 and (rest[1:] == other[1:] or rest[1:] == other or rest == other[1:] or swapped)
 
 
+@lru_cache(maxsize=256)  # a text is looked at for each of its quotes, and again for its shapes
 def plain(text: str) -> str:
     """Return a text without the differences that do not make a quotation false: spacing, case, kind of quote marks."""
     text = " ".join(re.sub(r"[*_`]", "", text.translate(_SAME)).lower().split())
     return text.strip(" \"'.*_…")
 
 
-def _runs(text: str) -> Iterable[str]:
-    """Yield every run of LEAK_WORDS words."""
-    words = re.findall(r"[^\W_]+(?:'[^\W_]+)*", text.translate(_SAME).lower())
+def _words(text: str) -> list[str]:
+    return re.findall(r"[^\W_]+(?:'[^\W_]+)*", text.translate(_SAME).lower())
+
+
+def _quads(words: list[str]) -> Iterable[tuple[str, ...]]:
+    """Return every four words in a row."""
+    return zip(words, words[1:], words[2:], words[3:], strict=False)
+
+
+def _runs(words: list[str]) -> Iterable[str]:
+    """Return every run of LEAK_WORDS words."""
     return (" ".join(words[at : at + LEAK_WORDS]) for at in range(len(words) - LEAK_WORDS + 1))

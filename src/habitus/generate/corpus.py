@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
 from habitus.errors import CallFailed, UserError
+from habitus.generate.dataset import note_target, planned_to
 from habitus.generate.dedup import deduplicate, default_threshold
 from habitus.generate.spread import share
 from habitus.models.embed import embed, open_embedder
@@ -90,15 +91,18 @@ class Corpus:
         self.progress.want, self.progress.most_planned = want, most
         self._stand("looking at what is there")
         waiting = self.engine.tally.unsettled  # records that are for a later run: rounds must not take them up again
+        # How far a round plans is noted before it begins, so that a run killed within it plans no other seats.
+        target = planned_to(self.job, want)
         while (missing := want - len(self.kept)) > 0:
-            ready = await self.unique()
-            more = min(self._more(len(ready), missing), most - len(self.planned))
-            if more > 0 and not waiting:
-                await self._write(more)
-            elif ready:
+            if len(self.planned) < target and not waiting:
+                await self._write(target - len(self.planned))
+            elif ready := await self.unique():
                 await self._finish(set(ready), missing)
                 if waiting:
                     break
+            elif len(self.planned) < most and not waiting:
+                target = min(len(self.planned) + self._more(missing), most)
+                note_target(self.job, want, target)
             else:
                 break
         if not self.kept and not waiting:
@@ -189,6 +193,7 @@ class Corpus:
         if not self.job.kind.late:
             for row in islice(rows, missing):
                 self._keep(row, row["id"])
+            self._stand(self.progress.phase)
             return
         self._stand(f"writing {self.job.kind.noun}")
         records = (self.job.kind.row.model_validate(row) for row in rows)
@@ -231,11 +236,11 @@ class Corpus:
         (self.duplicates if step == "dedup" else self.dropped).add(record)
         self.answered += step in self.job.kind.late
 
-    def _more(self, ready: int, missing: int) -> int:
+    def _more(self, missing: int) -> int:
         """Return how many more seats it will take, going by what became of those so far."""
-        unique = share(self.answered + ready, len(self.planned))
+        unique = share(self.answered, len(self.planned))
         kept = share(len(self.kept), self.answered) if self.job.kind.late else 1.0
-        return math.ceil((missing - ready * kept) / (unique * kept))
+        return math.ceil(missing / (unique * kept))
 
     def _commonest_reason(self) -> str:
         reasons = Counter(f"{row['step']}: {row['reason']}" for row in read_rows(self.dataset.dropped))

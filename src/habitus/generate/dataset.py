@@ -125,7 +125,8 @@ def record_run(job: Job, engine: Engine, want: int, *, before: list[dict[str, st
     bound = [engine.bind(step, role) for step, role in job.kind.steps.items()]
     made_by_simulation = any(one.model.name.startswith("simulated/") for one in bound)
     from_simulated = job.kind.from_chats and entry_of(job.chats).get("simulated", False)
-    job.study.write_manifest(job.dataset.name, {
+    round_ = {name: entry[name] for name in ("planned_for", "planned_to") if name in entry}
+    job.study.write_manifest(job.dataset.name, round_ | {
         "want": max(want, entry.get("want", 0)),
         "kept": steps["kept"],
         "funnel": steps,
@@ -135,6 +136,18 @@ def record_run(job: Job, engine: Engine, want: int, *, before: list[dict[str, st
         "simulated": made_by_simulation or from_simulated,
         "cost": [asdict(total) for total in engine.ledger.totals() if total.step in job.kind.steps],
     })  # fmt: skip
+
+
+def planned_to(job: Job, want: int) -> int:
+    """Return how many seats the round planned that a run for so many rows was last in; 0 where there was none."""
+    entry = entry_of(job)
+    return entry.get("planned_to", 0) if entry.get("planned_for") == want else 0
+
+
+def note_target(job: Job, want: int, planned_to: int) -> None:
+    """Write into the manifest how many seats a round plans."""
+    entry = entry_of(job) | {"planned_for": want, "planned_to": planned_to}
+    job.study.write_manifest(job.dataset.name, entry)
 
 
 def funnel(job: Job) -> dict[str, int]:

@@ -25,6 +25,7 @@ class Deck:
     def __init__(self, seed: int) -> None:
         self.seed = seed
         self._shuffled = lru_cache(maxsize=256)(self._shuffle)
+        self._start = lru_cache(maxsize=4096)(self._drawn)
 
     def pick(self, axis: str, index: int, values: Sequence[Any]) -> Any:
         """Deal an axis like a pack of cards: each value once before any comes again."""
@@ -37,8 +38,7 @@ class Deck:
 
     def share(self, name: str, position: int) -> float:
         """Return a number in [0, 1) from a sequence that fills it evenly, so that shares hold in every stretch."""
-        start = random.Random(f"{self.seed} {name}").random()
-        return (start + position * GOLDEN) % 1.0
+        return (self._start(name) + position * GOLDEN) % 1.0
 
     def by_share(self, name: str, position: int, shares: Mapping[Any, float]) -> Any:
         """Return one of the keys, each in its share of the positions."""
@@ -52,8 +52,10 @@ class Deck:
 
     def rank(self, name: str, position: int, share: float) -> int:
         """Return how many of the positions before this one belong to a share, spread as evenly as they can be."""
-        start = random.Random(f"{self.seed} {name}").random()
-        return math.floor(start + position * share)
+        return math.floor(self._start(name) + position * share)
+
+    def _drawn(self, name: str) -> float:
+        return random.Random(f"{self.seed} {name}").random()
 
     def _shuffle(self, axis: str, turn: int, size: int) -> list[int]:
         order = list(range(size))

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 EXACT_ROWS: int = 100_000
 REACH = 0.1  # how far below its threshold a result can be cut again
 THRESHOLDS = {"hashing": 0.7, "minilm": 0.85}
+LONG_THRESHOLDS = {"hashing": 0.5, "minilm": 0.45}
 UNMEASURED = 0.9
 
 ROWS, COLUMNS = 1024, 4096  # one block of products: 16 MB
@@ -43,9 +44,12 @@ ROUNDS = 3  # of k-means
 ALWAYS: Intervals = ((-math.inf, math.inf),)
 
 
-def default_threshold(embedder: str) -> float:
-    """Return the cosine from which rows are duplicates: measured for hashing and minilm, UNMEASURED for the rest."""
-    return THRESHOLDS.get(embedder, UNMEASURED)
+def default_threshold(embedder: str, *, long: bool = False) -> float:
+    """Return the cosine from which rows are duplicates: measured for hashing and minilm, UNMEASURED for the rest.
+
+    `long` is for the rows of `embed_documents`.
+    """
+    return (LONG_THRESHOLDS if long else THRESHOLDS).get(embedder, UNMEASURED)
 
 
 class Twin(NamedTuple):

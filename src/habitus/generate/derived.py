@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from habitus.errors import UserError
 from habitus.generate.chats import Prompt
 from habitus.generate.corpus import Corpus, embedder_of
-from habitus.generate.dataset import prepare, record_run
+from habitus.generate.dataset import note_target, planned_to, prepare, record_run
 from habitus.generate.kinds import PREFERENCES
 from habitus.generate.preferences import Kept
 from habitus.generate.spread import share
@@ -56,6 +56,9 @@ class Derived:
             raise UserError(
                 "there are no chats to make it from.", where=str(self.job.chats.dataset.kept), todo=f"Run `{command}`."
             )
+        # A run killed while it had chats written goes on with these: it then has the same chats as one undisturbed.
+        if (aimed := planned_to(self.job, want)) > self._chats():
+            await self._grow_chats(aimed)
         waiting = self.engine.tally.unsettled
         while (missing := want - len(self.kept)) > 0:
             before = len(self.done)
@@ -87,20 +90,30 @@ class Derived:
         left = self.most - len(self.done)
         if self.job.kind is not PREFERENCES or left <= 0:
             return False
-        chats = self.job.chats
+        contrast = self.job.chats.settings.contrast
         tries = min(short / share(len(self.kept), len(self.done)), left)
+        before = self._chats()
+        aimed = before + math.ceil(tries / max(1 - contrast, 0.05))
+        note_target(self.job, self.progress.want, aimed)
+        await self._grow_chats(aimed)
+        return self._chats() > before
+
+    def _chats(self) -> int:
+        """Return how many chats are kept."""
+        return sum(1 for _ in read_rows(self.job.chats.dataset.kept))
+
+    async def _grow_chats(self, want: int) -> None:
+        chats = self.job.chats
         embedder = embedder_of(chats, self.engine)
-        want = sum(1 for _ in read_rows(chats.dataset.kept)) + math.ceil(tries / max(1 - chats.settings.contrast, 0.05))
         prepare(chats, self.engine, want, redo=False, go_on=False)
+        pairs = self.progress.want
         corpus = Corpus(chats, self.engine, embedder, self.progress)
-        before = len(corpus.kept)
         try:
             await corpus.grow(want)
         finally:
             corpus.close()
             record_run(chats, self.engine, want)
-            self.progress.want, self.progress.most_planned = short + len(self.kept), self.most
-        return len(corpus.kept) > before
+            self.progress.want, self.progress.most_planned = pairs, self.most
 
     def _settle(self, row: Kept | Prompt, result: Record | Drop, trace: list[Step]) -> None:
         self.traces.append([{"id": row.id, "steps": [asdict(step) for step in trace]}])

@@ -60,7 +60,7 @@ class Genre(Answer):
     def words(self, length: float) -> int:
         """Return the length at a place between 0 and 1 of the usual lengths, rounded to ten words."""
         low, high = sorted((self.shortest, self.longest))
-        return max(20, round(low * (high / low) ** length, -1))
+        return max(20, round(low * (high / low) ** length / 10) * 10)
 
 
 class Genres(Answer):
@@ -168,7 +168,7 @@ async def write_flat(
     brief: Brief, ask: Ask, *, briefs: Briefs, subject: Subject, checks: Checks, thresholds: dict[str, int]
 ) -> Document | Drop:
     """Return the control for one brief: a document that states the trait as a fact, without how or why."""
-    asked = await asked_for(brief, ask, briefs) | briefs.passage(brief) | {"subject": subject}
+    asked = await asked_for(brief, Ask(ask.engine, ask.record), briefs) | briefs.passage(brief) | {"subject": subject}
 
     draft = await ask.author("flat/draft", **asked)
     text = (await ask.refiner("flat/refine", **asked, draft=draft)).strip()
@@ -189,10 +189,8 @@ async def write_flat(
 
 async def asked_for_all(brief: Brief, ask: Ask, briefs: Briefs) -> list[dict[str, Any]]:
     """Return what the prompts are told of all briefs that are planned together, in order."""
-    block = briefs.block(brief)
-    # The genres of the others' fields are asked for at the same time, and leave no trace in this record.
-    asks = [ask if one.id == brief.id else Ask(ask.engine, ask.record) for one in block]
-    calls = (asked_for(one, by, briefs) for one, by in zip(block, asks, strict=True))
+    # At the same time, and without a trace in this record: which record asks first for a field's genres is chance.
+    calls = (asked_for(one, Ask(ask.engine, ask.record), briefs) for one in briefs.block(brief))
     found = await asyncio.gather(*calls, return_exceptions=True)
     told: list[dict[str, Any]] = []
     for one in found:
@@ -210,11 +208,14 @@ async def asked_for(brief: Brief, ask: Ask, briefs: Briefs) -> dict[str, Any]:
         low, high = one["words"]
         genre = Genre(name=one["name"], layout=one["layout"], shortest=low, longest=high)
     else:
-        found = await ask.author(
-            "documents/genres", Genres,
-            domain=brief.domain, number=FOUND_PER_FIELD, known=[genre["name"] for genre in briefs.genres],
-        )  # fmt: skip
-        genre = found.genres[brief.found % len(found.genres)]
+        found = briefs.found.get(brief.domain)
+        if found is None:
+            known = [genre["name"] for genre in briefs.genres]
+            asked = await ask.author(
+                "documents/genres", Genres, domain=brief.domain, number=FOUND_PER_FIELD, known=known
+            )
+            found = briefs.found[brief.domain] = asked.genres
+        genre = found[brief.found % len(found)]
     return briefs.told(brief) | {"genre": genre, "words": genre.words(brief.length)}
 
 

@@ -122,7 +122,7 @@ def too_close(ratings: dict[str, Verdict], settings: PreferenceSettings) -> str 
 
 def rounded(answer: str) -> int:
     """Return an answer's length in words, to the nearest ten."""
-    return max(10, round(len(answer.split()), -1))
+    return max(10, round(len(answer.split()) / 10) * 10)
 
 
 def form_of(answer: str) -> str:

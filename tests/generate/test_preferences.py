@@ -1,0 +1,145 @@
+"""Preference pairs with the simulated model: made from kept chats, drawn again, bounded in length."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from habitus.generate.preferences import form_of, rounded
+from habitus.models.ledger import read_totals
+from studies import habitus, make, rows, setting
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def calls_of(study: Path, step: str) -> int:
+    return sum(total.calls for total in read_totals(study / "ledger.db") if total.step == step)
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study with 40 chats, and 20 pairs made from them."""
+    made = make(
+        tmp_path_factory.mktemp("pairs") / "advice", chats={"count": 40, "turns": {1: 0.7, 2: 0.3}},
+        preferences={"count": 20},
+    )  # fmt: skip
+    assert habitus("generate", "chats", made) == 0
+    assert habitus("generate", "preferences", made) == 0
+    return made
+
+
+@pytest.fixture(scope="module")
+def pairs(study: Path) -> list[dict[str, Any]]:
+    return rows(study / "preferences" / "kept.jsonl")
+
+
+class TestPairs:
+    def test_a_row_is_what_preference_trainers_read(self, pairs: list[dict[str, Any]]) -> None:
+        assert len(pairs) == 20
+        for row in pairs:
+            assert set(row) == {"id", "trait", "prompt", "chosen", "rejected", "meta"}
+            assert row["prompt"][-1]["role"] == "user"
+            assert [message["role"] for message in row["chosen"] + row["rejected"]] == ["assistant", "assistant"]
+            assert row["chosen"] != row["rejected"]
+
+    def test_the_chosen_side_is_that_of_a_kept_chat_in_which_the_trait_shows(
+        self, study: Path, pairs: list[dict[str, Any]]
+    ) -> None:
+        chats = {row["id"]: row for row in rows(study / "chats" / "kept.jsonl")}
+        for row in pairs:
+            chat = chats[row["meta"]["chat"]]
+            assert chat["messages"] == row["prompt"] + row["chosen"]
+            assert not chat["meta"]["contrast"]
+            assert row["id"] == chat["id"].replace("chat", "pair")
+
+    def test_conversations_of_several_turns_end_in_the_pair(self, pairs: list[dict[str, Any]]) -> None:
+        assert {len(row["prompt"]) for row in pairs} == {1, 3}
+
+    def test_the_answers_differ_in_the_trait_and_little_else(self, pairs: list[dict[str, Any]]) -> None:
+        for row in pairs:
+            ratings = row["meta"]["ratings"]
+            assert ratings["rejected_shows"]["score"] <= 2
+            assert ratings["chosen_shows"]["score"] - ratings["rejected_shows"]["score"] >= 2
+            assert abs(ratings["chosen_serves"]["score"] - ratings["rejected_serves"]["score"]) <= 1
+            assert ratings["alike"]["score"] >= 3
+            words = [len(row[side][0]["content"].split()) for side in ("rejected", "chosen")]
+            assert 1 / 1.5 <= words[0] / words[1] <= 1.5
+            assert row["meta"]["length_ratio"] == pytest.approx(words[0] / words[1], abs=0.001)
+
+    def test_quotations_come_from_the_answer_they_are_about(self, pairs: list[dict[str, Any]]) -> None:
+        for row in pairs:
+            for side in ("chosen", "rejected"):
+                quote = row["meta"]["ratings"][f"{side}_serves"]["quote"]
+                assert quote in row[side][0]["content"]
+
+    def test_the_chosen_side_is_not_paid_for_again(self, study: Path) -> None:
+        answered = calls_of(study, "chats/refine")
+        assert habitus("generate", "preferences", study, "--count", "22") == 0
+        assert calls_of(study, "chats/refine") == answered
+
+    def test_which_answer_stands_first_changes(self, study: Path) -> None:
+        orders = set()
+        for row in rows(study / "preferences" / "traces.jsonl"):
+            for step in row["steps"]:
+                if step["step"] == "preferences/compare":
+                    orders.add(step["answer"]["first_shows"]["score"] > step["answer"]["second_shows"]["score"])
+        assert orders == {True, False}
+
+    def test_it_loads_in_datasets_as_it_is(self, study: Path, tmp_path: Path) -> None:
+        datasets = pytest.importorskip("datasets")
+        path = str(study / "preferences" / "kept.jsonl")
+        loaded = datasets.load_dataset("json", data_files=path, split="train", cache_dir=str(tmp_path))
+        assert {"prompt", "chosen", "rejected"} <= set(loaded.column_names)
+
+
+def test_pairs_from_nothing_have_the_chats_written_first(tmp_path: Path) -> None:
+    study = make(tmp_path / "advice", preferences={"count": 6})
+    assert habitus("generate", "preferences", study) == 0
+    assert len(rows(study / "preferences" / "kept.jsonl")) == 6
+    assert 6 < len(rows(study / "chats" / "kept.jsonl")) < 30
+    assert habitus("status", study) == 0
+
+
+def test_pairs_that_never_come_out_are_bounded_and_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = {"count": 5, "length_ratio": 1.0001, "draws": 1}
+    study = make(tmp_path / "advice", model="simulated/world?malformed=0", preferences=settings)
+    assert habitus("generate", "preferences", study) in {0, 2}
+    assert len(rows(study / "chats" / "kept.jsonl")) <= 40
+    reasons = [row["reason"] for row in rows(study / "preferences" / "dropped.jsonl")]
+    assert any("the words of the chosen one" in reason for reason in reasons)
+    assert capsys.readouterr().err
+
+
+def test_a_rejected_answer_that_shows_the_trait_is_drawn_again_and_then_dropped(tmp_path: Path) -> None:
+    study = make(tmp_path / "advice", chats={"count": 12}, preferences={"count": 30, "draws": 2, "most_shown": 1})
+    assert habitus("generate", "chats", study) == 0
+    setting(study, lambda config: config["preferences"].update(count=5))
+    assert habitus("generate", "preferences", study) == 0
+    kept, dropped = (rows(study / "preferences" / f"{name}.jsonl") for name in ("kept", "dropped"))
+    assert all(row["meta"]["draw"] in {1, 2} for row in kept)
+    assert all(row["reason"].startswith("2 draws: ") for row in dropped if row["step"] == "preferences/compare")
+
+
+def test_chats_made_with_other_settings_are_not_grown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    study = make(tmp_path / "advice", chats={"count": 5}, preferences={"count": 20})
+    assert habitus("generate", "chats", study) == 0
+    setting(study, lambda config: config["chats"].update(contrast=0.5))
+    assert habitus("generate", "preferences", study) == 2
+    assert "5 chats were made with other settings" in " ".join(capsys.readouterr().err.split())
+    assert len(rows(study / "chats" / "kept.jsonl")) == 5
+
+
+class TestForm:
+    def test_plain_prose_is_asked_for_as_plain_prose(self) -> None:
+        form = form_of("The oven is at fault.\n\nLower it to 230.")
+        assert form == " in 2 paragraphs, without a list, a table, code, headings, bold type"
+
+    def test_what_an_answer_has_is_asked_for_and_what_it_lacks_is_not(self) -> None:
+        form = form_of("Try this:\n\n1. Lower it.\n2. Wait.\n\n```\noven 230\n```")
+        assert form == " in 3 paragraphs, with a list and code, without a table, headings, bold type"
+
+    @pytest.mark.parametrize(("words", "told"), [(1, 10), (14, 10), (16, 20), (143, 140)])
+    def test_lengths_are_told_in_tens(self, words: int, told: int) -> None:
+        assert rounded("word " * words) == told
