@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 SOURCE = Path(habitus.__file__).parent
 FILES = sorted(SOURCE.rglob("*.py"))
 
-VERBS = {"traits", "generate", "audit", "train", "evaluate", "report"}
+VERBS = {"traits", "generate", "audit", "train", "evaluate", "report", "publish"}
 LAYERS: list[set[str]] = [
     {"errors", "records", "config"},
     {"study", "prompts", "models", "show"},

@@ -71,7 +71,7 @@ def variables(name: str = "", *, contrast: bool = False, context: str = "Harm co
         "critique": {"on_naturalness": "too tidy", "on_embodiment": "it acts", "shapes": [
             {"shape": "moral", "quote": "And so it goes."}]},
         "domain": "bakeries", "number": 8, "known": ["forum thread", "diary"],
-        "words": 140, "form": " in 2 paragraphs", "instead": "It lists six causes.",
+        "words": 140, "form": " in 2 paragraphs", "instead": "It lists six causes.", "hint": "It was too long.",
         "first": "Lower it to 230.", "second": "There are many causes.",
     }  # fmt: skip
     del shared["route"]  # told in the seats alone

@@ -51,6 +51,16 @@ class Kept(BaseModel):
     chat: Chat
 
 
+HINTS = {
+    "length": "It was not of the length that is asked for.",
+    "leak": "It spoke of instructions or of being an AI; say nothing of either.",
+    "shows": "It went about the matter in another way than the one described; what the answer does has to be that.",
+    "uneven": "It left out or got wrong what was asked for; all of that has to be there, whole and correct.",
+    "alike": "Its manner or layout was not that of a thoughtful person's plain answer in the form asked for.",
+}
+"""What the writer of another draw is told of the last one, by what was wrong with it."""
+
+
 async def write_pair(
     kept: Kept, ask: Ask, *, seats: Seats, checks: Checks, settings: PreferenceSettings
 ) -> PreferencePair | Drop:
@@ -59,17 +69,22 @@ async def write_pair(
     *conversation, last = chat.messages
     chosen, plan = last["content"], meta["plan"]
     passage = seats.passages.shown(kept.trait, meta["chunk"])
-    problem, rejected = "", ""
+    fault, problem, rejected = "", "", ""
 
     for draw in range(settings.draws):
-        # Only the first draw is left to itself; later ones are told what a generic answer was planned to do.
         rejected = await ask.refiner(
             "preferences/rejected", history=conversation, sample=draw,
-            words=rounded(chosen), form=form_of(chosen), instead=plan["default"] if draw else "",
+            instead=plan["default"], words=rounded(chosen), form=form_of(chosen), hint=HINTS.get(fault, ""),
         )  # fmt: skip
         ratio = len(rejected.split()) / max(len(chosen.split()), 1)
-        if found := length_problem(ratio, settings.length_ratio) or checks.answer(rejected):
-            problem = found
+        if not 1 / settings.length_ratio <= ratio <= settings.length_ratio:
+            fault = "length"
+            problem = (
+                f"the rejected answer has {ratio:.2f} × the words of the chosen one (bound {settings.length_ratio:g})"
+            )
+            continue
+        if found := checks.answer(rejected):
+            fault, problem = "leak", found
             continue
         # Which answer stands first changes from pair to pair and from draw to draw.
         swapped = (kept.index + draw) % 2 == 1
@@ -80,16 +95,17 @@ async def write_pair(
             **passage, plan=plan, conversation=conversation, first=first, second=second,
         )  # fmt: skip
         ratings = named(verdicts(compared.rows(), both), swapped=swapped)
-        if found := too_close(ratings, settings):
-            problem = found
-            continue
-        about = {key: meta[key] for key in ("index", "domain", "form", "turns", "plan")}
-        return PreferencePair(
-            id=kept.id, trait=kept.trait, prompt=tuple(conversation), chosen=(last,),
-            rejected=({"role": "assistant", "content": rejected},),
-            meta={"chat": chat.id, "draw": draw + 1, "length_ratio": round(ratio, 3), **about, "ratings": ratings}
-            | ask.provenance(STEPS),
-        )  # fmt: skip
+        fault, problem = too_close(ratings, settings)
+        if fault == "chosen":  # another rejected answer would not mend that
+            return ask.drop("preferences/compare", problem, chosen, ratings=ratings)
+        if not fault:
+            about = {key: meta[key] for key in ("index", "domain", "form", "turns", "plan")}
+            return PreferencePair(
+                id=kept.id, trait=kept.trait, prompt=tuple(conversation), chosen=(last,),
+                rejected=({"role": "assistant", "content": rejected},),
+                meta={"chat": chat.id, "draw": draw + 1, "length_ratio": round(ratio, 3), **about, "ratings": ratings}
+                | ask.provenance(STEPS),
+            )  # fmt: skip
     return ask.drop("preferences/compare", f"{settings.draws} draws: {problem}", rejected)
 
 
@@ -99,25 +115,20 @@ def named(ratings: dict[str, Verdict], *, swapped: bool) -> dict[str, Verdict]:
     return {name.replace("first", first).replace("second", second): verdict for name, verdict in ratings.items()}
 
 
-def length_problem(ratio: float, most: float) -> str | None:
-    """Say how far two answers are apart in length."""
-    if 1 / most <= ratio <= most:
-        return None
-    return f"the rejected answer has {ratio:.2f} × the words of the chosen one (bound {most:g})"
-
-
-def too_close(ratings: dict[str, Verdict], settings: PreferenceSettings) -> str | None:
-    """Say why a pair does not teach the trait, or teaches something else besides."""
+def too_close(ratings: dict[str, Verdict], settings: PreferenceSettings) -> tuple[str, str]:
+    """Return what keeps a pair from teaching the trait and nothing else, as (kind, told); two empty texts if nothing."""
     score = {name: verdict.score for name, verdict in ratings.items()}
+    if score["chosen_shows"] - 1 < settings.least_gap:
+        return "chosen", f"the chosen answer hardly shows the trait ({score['chosen_shows']} of 5)"
     if score["rejected_shows"] > settings.most_shown:
-        return f"the rejected answer shows the trait ({score['rejected_shows']} > {settings.most_shown})"
+        return "shows", f"the rejected answer shows the trait ({score['rejected_shows']} > {settings.most_shown})"
     if score["chosen_shows"] - score["rejected_shows"] < settings.least_gap:
-        return f"the chosen answer shows it hardly more ({score['chosen_shows']} to {score['rejected_shows']})"
+        return "shows", f"the chosen answer shows it hardly more ({score['chosen_shows']} to {score['rejected_shows']})"
     if abs(score["chosen_serves"] - score["rejected_serves"]) > settings.most_uneven:
-        return f"they serve the person unequally ({score['chosen_serves']} to {score['rejected_serves']})"
+        return "uneven", f"they serve the person unequally ({score['chosen_serves']} to {score['rejected_serves']})"
     if score["alike"] < settings.least_alike:
-        return f"they differ in more than the trait (alike {score['alike']}: {ratings['alike'].reason})"
-    return None
+        return "alike", f"they differ in more than the trait (alike {score['alike']}: {ratings['alike'].reason})"
+    return "", ""
 
 
 def rounded(answer: str) -> int:
