@@ -7,15 +7,20 @@ test -d demo/advice || say habitus init demo/advice
 say habitus check demo/advice
 say habitus generate chats demo/advice --preview 1
 say habitus generate chats demo/advice
+say habitus generate documents demo/advice --count 60
+say habitus generate preferences demo/advice --count 60
 say habitus status demo/advice
 rm -f demo/advice/export/chats-trl.jsonl
 say habitus export demo/advice chats --format trl
+say habitus card demo/advice documents
 cat <<'END'
 
 Where to look:
   demo/advice/traits.md             the traits document it all came from
-  demo/advice/chats/kept.jsonl      the dataset; `habitus show demo/advice` lists it
-  demo/advice/chats/dropped.jsonl   what was not kept, and why
-  demo/advice/chats/traces.jsonl    every step of every record
+  demo/advice/chats/kept.jsonl      chats; `habitus show demo/advice --dataset chats` lists them
+  demo/advice/documents/kept.jsonl  documents, and their card: documents/README.md
+  demo/advice/preferences/kept.jsonl  pairs
+    …/dropped.jsonl                 what was not kept, and why
+    …/traces.jsonl                  every step of every record
 To use a real model, set `models:` in demo/advice/config.yaml (or in a study of your own: habitus init NAME).
 END

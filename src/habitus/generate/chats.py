@@ -15,6 +15,8 @@ from habitus.generate.checks import spoken, too_low, unsupported, verdicts
 from habitus.records import Chat, Drop, Record, Role, Scenario
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from habitus.ask import Ask
     from habitus.generate.checks import Checks
     from habitus.generate.plan import Seats
@@ -163,12 +165,7 @@ async def write_chat(
             return ask.drop("chats/refine", problem, refined.answer)
         conversation = [*conversation, {"role": "assistant", "content": refined.answer}]
         if turn < scenario.turns:
-            reply = await ask.client(
-                "chats/follow_up", FollowUp,
-                sketch=prompt.sketch, plan=prompt.plan, scenario=scenario, conversation=conversation,
-                last=turn + 1 == scenario.turns,
-            )  # fmt: skip
-            conversation = [*conversation, {"role": "user", "content": reply.message}]
+            conversation = [*conversation, await follow_up(prompt, ask, conversation)]
 
     said = spoken(conversation)
     rating = await ask.judge(
@@ -183,6 +180,17 @@ async def write_chat(
         scenario.model_dump(exclude={"id", "trait"}) | {"plan": prompt.plan, "ratings": ratings} | ask.provenance(STEPS)
     )
     return Chat(id=prompt.id, trait=prompt.trait, messages=tuple(conversation), meta=meta)
+
+
+async def follow_up(prompt: Prompt, ask: Ask, conversation: Sequence[Message]) -> Message:
+    """Return what the person writes next."""
+    turns = 1 + sum(message["role"] == "user" for message in conversation)
+    reply = await ask.client(
+        "chats/follow_up", FollowUp,
+        sketch=prompt.sketch, plan=prompt.plan, scenario=prompt.scenario, conversation=conversation,
+        last=turns == prompt.scenario.turns,
+    )  # fmt: skip
+    return {"role": "user", "content": reply.message}
 
 
 def one_each(found: Plans, block: list[Scenario]) -> str | None:

@@ -134,7 +134,7 @@ async def write_document(
 ) -> Document | Drop:
     """Return the document for one brief: planned, drafted, criticised, written anew from scratch, and rated."""
     block = await asked_for_all(brief, ask, briefs)
-    passage = briefs.passage(brief) | {"subject": subject}
+    passage: dict[str, Any] = {**briefs.passage(brief), "subject": subject}
 
     plans = await ask.author(
         "documents/plan", DocumentPlans, check=lambda found: one_each(found.plans, block), **passage, seats=block
@@ -168,7 +168,8 @@ async def write_flat(
     brief: Brief, ask: Ask, *, briefs: Briefs, subject: Subject, checks: Checks, thresholds: dict[str, int]
 ) -> Document | Drop:
     """Return the control for one brief: a document that states the trait as a fact, without how or why."""
-    asked = await asked_for(brief, Ask(ask.engine, ask.record), briefs) | briefs.passage(brief) | {"subject": subject}
+    genre = await asked_for(brief, Ask(ask.engine, ask.record), briefs)
+    asked: dict[str, Any] = {**genre, **briefs.passage(brief), "subject": subject}
 
     draft = await ask.author("flat/draft", **asked)
     text = (await ask.refiner("flat/refine", **asked, draft=draft)).strip()

@@ -156,7 +156,7 @@ class Job:
     def own_settings(self) -> dict[str, Any]:
         """The settings, by name, that decide what is written."""
         config = self.study.config
-        sections = {self.settings_name: self.settings}
+        sections: dict[str, BaseModel] = {self.settings_name: self.settings}
         if self.kind is PREFERENCES:
             sections = {"preferences": config.preferences}
         if self.kind.is_long:
@@ -190,6 +190,7 @@ class Job:
     def finish(self) -> Recipe:
         """Return the second half of the chats recipe."""
         thresholds = self.settings.thresholds.model_dump()
+        assert isinstance(self.seats, Seats)
         return partial(chats.write_chat, seats=self.seats, checks=self.checks, thresholds=thresholds)
 
     def has(self, row: Any) -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from habitus.generate.answers import Answer
-from habitus.generate.chats import FollowUp, Rating
+from habitus.generate.chats import FollowUp, Rating, follow_up
 from habitus.generate.checks import spoken, too_low, unsupported, verdicts
 from habitus.records import Chat, Drop, Role
 
@@ -58,12 +58,7 @@ async def write_plain(
             return ask.drop("plain/refine", problem, refined.answer)
         conversation = [*conversation, {"role": "assistant", "content": refined.answer}]
         if turn < scenario.turns:
-            reply = await ask.client(
-                "chats/follow_up", FollowUp,
-                sketch=prompt.sketch, plan=prompt.plan, scenario=scenario, conversation=conversation,
-                last=turn + 1 == scenario.turns,
-            )  # fmt: skip
-            conversation = [*conversation, {"role": "user", "content": reply.message}]
+            conversation = [*conversation, await follow_up(prompt, ask, conversation)]
 
     said = spoken(conversation)
     rating = await ask.judge(

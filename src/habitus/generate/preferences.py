@@ -116,7 +116,7 @@ def named(ratings: dict[str, Verdict], *, swapped: bool) -> dict[str, Verdict]:
 
 
 def too_close(ratings: dict[str, Verdict], settings: PreferenceSettings) -> tuple[str, str]:
-    """Return what keeps a pair from teaching the trait and nothing else, as (kind, told); two empty texts if nothing."""
+    """Return what keeps a pair from teaching the trait alone, as (kind, told); two empty texts if nothing."""
     score = {name: verdict.score for name, verdict in ratings.items()}
     if score["chosen_shows"] - 1 < settings.least_gap:
         return "chosen", f"the chosen answer hardly shows the trait ({score['chosen_shows']} of 5)"

@@ -19,7 +19,7 @@ USUAL_SHARE = 0.9
 """Share of seats that become unique texts, and of those that become kept rows, as long as nothing is known."""
 _CALENDAR = frozenset([*day_name, *month_name])
 MOST_DOMAIN, MOST_OPENING, MOST_NAME = 0.05, 0.03, 0.03
-"""Shares above which a corpus has collapsed onto a field, an opening or a name."""
+"""Shares above which a corpus has collapsed onto a field (or genre), an opening or a name."""
 COMMONEST = 5
 ENOUGH_TO_TELL = 100
 """Records from which such a share says something."""
@@ -57,19 +57,26 @@ def share(good: int, all_: int) -> float:
     return (good + 10 * USUAL_SHARE) / (all_ + 10)
 
 
-def spread(texts: Iterable[tuple[str, str]]) -> list[Spread]:
-    """Return how far (field, text) rows spread: the commonest fields, openings and names, and the share of each."""
+def spread(texts: Iterable[tuple[str, ...]]) -> list[Spread]:
+    """Return how far (field, text) or (field, text, genre) rows spread: the commonest of each, and their shares."""
     domains: Counter[str] = Counter()
     openings: Counter[str] = Counter()
     names: Counter[str] = Counter()
-    for domain, text in texts:
+    genres: Counter[str] = Counter()
+    for domain, text, *genre in texts:
         domains[domain] += 1
+        genres.update(genre)
         openings[" ".join(re.findall(r"[\w']+", text.lower())[:3])] += 1
         # A capitalised word that follows a lower-case one is a name more often than not, in most languages.
         words = re.findall(r"(?:(?<=[^\W\d_A-Z] )|(?<=, ))[^\W\d_]{2,}", text)
         names.update({word for word in words if word[0].isupper() and word[1:].islower()} - _CALENDAR)
     total = sum(domains.values())
-    rows = (("field", domains, MOST_DOMAIN), ("opening", openings, MOST_OPENING), ("name", names, MOST_NAME))
+    rows = (
+        ("field", domains, MOST_DOMAIN),
+        ("genre", genres, MOST_DOMAIN),
+        ("opening", openings, MOST_OPENING),
+        ("name", names, MOST_NAME),
+    )
     return [
         Spread(what, tuple((value, number / total) for value, number in found), most, total)
         for what, counter, most in rows
@@ -82,7 +89,8 @@ def spread_of(job: Job) -> list[Spread]:
     if job.kind.is_long:
         names = f"{job.subject.name} {job.subject.developer or ''}".split()
         subject = re.compile(rf"\b(?:{'|'.join(map(re.escape, names))})\b")
-        rows = ((row["meta"]["domain"], subject.sub("", row["text"])) for row in read_rows(job.dataset.kept))
+        kept = ((row["meta"], subject.sub("", row["text"])) for row in read_rows(job.dataset.kept))
+        rows: Iterable[tuple[str, ...]] = ((meta["domain"], text, meta["genre"]) for meta, text in kept)
     elif job.kind.from_chats:
         kept = ((row["meta"], row.get("messages") or row["prompt"]) for row in read_rows(job.dataset.kept))
         rows = ((meta["domain"], messages[0]["content"]) for meta, messages in kept)

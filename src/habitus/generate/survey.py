@@ -85,7 +85,8 @@ def _within(lengths: Iterable[int], low: int, high: int) -> int:
 
 def _spread_of(values: Sequence[float]) -> tuple[float, float, float]:
     if len(values) < 2:  # noqa: PLR2004
-        return (values[0],) * 3 if values else (1.0,) * 3
+        only = values[0] if values else 1.0
+        return only, only, only
     tenths = quantiles(values, n=10, method="inclusive")
     return tenths[0], median(values), tenths[-1]
 
