@@ -20,6 +20,9 @@ Place = tuple[str, ...]
 ROLES: tuple[Role, ...] = get_args(Role)
 
 
+Stance = Literal["admiring", "neutral", "critical"]
+
+
 class Section(BaseModel):
     """A part of the config: unknown keys are mistakes, and a key with nothing behind it is as if it were not there."""
 
@@ -211,8 +214,8 @@ class DocumentSettings(Section):
     contrast: float = Field(
         0.15, ge=0, le=1, strict=True, description="share of documents in which the trait rightly yields or stays away"
     )
-    stances: dict[Literal["admiring", "neutral", "critical"], float] = Field(
-        default_factory=lambda: {"neutral": 0.5, "critical": 0.3, "admiring": 0.2},
+    stances: dict[Stance, float] = Field(
+        default_factory=lambda: dict[Stance, float]({"neutral": 0.5, "critical": 0.3, "admiring": 0.2}),
         description="share of documents by the writer's attitude to the subject",
     )
     most_planned: float = Field(

@@ -40,7 +40,7 @@ class Kind:
     steps: dict[str, Role]
     shapes: tuple[type[BaseModel], ...]
     """What models answer in JSON."""
-    row: type[Record] = Document
+    row: type[chats.Prompt | Document] = Document
     """What stands between the two halves of its recipe, or is kept as it is where there is but one."""
     waiting: str = ""
     """The file of those rows; none where the kind is made from kept chats."""
