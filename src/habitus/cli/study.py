@@ -54,7 +54,8 @@ def check(study: Path, *, count: int | None, offline: bool) -> None:
             for kind in wanted:
                 job = Job(opened, kind)
                 number = count or job.count
-                _warn_of_reach(job, number)
+                if not kind.from_chats:
+                    _warn_of_reach(job, number)
                 embedder_of(job, engine)
                 plans.append((estimate(job, engine, number), f"{number:,} {kind.noun}"))
             show.who([row for rows, _ in plans for row in rows])
