@@ -3,17 +3,20 @@
     python benchmarks/dedup.py                        the table of methods, 50,000 made-up prompts
     python benchmarks/dedup.py --real --check         on real paragraphs, exit 1 where a bar is missed
     python benchmarks/dedup.py --thresholds hashing   false removals and recall by length (or minilm)
+    python benchmarks/dedup.py --thresholds hashing --documents   the same of long texts, one row each
 
-Peers run where they are installed: pip install semhash faiss-cpu. Real text is read from ../shared/data/chats.
+Peers run where they are installed: pip install semhash faiss-cpu. Real text is read from ../shared/data.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import functools
 import gzip
 import importlib
 import importlib.util
+import itertools
 import json
 import os
 import random
@@ -31,45 +34,24 @@ import numpy as np
 
 from habitus.generate import dedup
 from habitus.models.embed import embed, open_embedder
+from habitus.models.windows import embed_documents
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-CHATS = Path(__file__).resolve().parents[2] / "shared" / "data" / "chats"
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+CHATS = DATA / "chats"
 FULL_RECALL = 0.99
 COPIES = 0.18
 
 # --- Prompts that people might write ---------------------------------------------------------------------------------
 
 NAMES = [
-    "Amara",
-    "Tomasz",
-    "Priya",
-    "Kenji",
-    "Lucía",
-    "Omar",
-    "Ingrid",
-    "Wei",
-    "Fatima",
-    "Joel",
-    "Marta",
-    "Noor",
-    "Sven",
-]
+    "Amara", "Tomasz", "Priya", "Kenji", "Lucía", "Omar", "Ingrid", "Wei", "Fatima", "Joel", "Marta", "Noor", "Sven",
+]  # fmt: skip
 CITIES = [
-    "Lagos",
-    "Gdańsk",
-    "Pune",
-    "Osaka",
-    "Bogotá",
-    "Cairo",
-    "Bergen",
-    "Chengdu",
-    "Tunis",
-    "Denver",
-    "Porto",
-    "Riga",
-]
+    "Lagos", "Gdańsk", "Pune", "Osaka", "Bogotá", "Cairo", "Bergen", "Chengdu", "Tunis", "Denver", "Porto", "Riga",
+]  # fmt: skip
 SLOTS = {
     "person": """my sister-in-law;the new trainee;our landlord;a friend from school;my manager;the volunteer treasurer
         my father;another parent;a former student;our oldest client;the neighbour upstairs;my co-founder;the night nurse
@@ -197,6 +179,56 @@ def all_of_it(text: str, choose: random.Random) -> str:
 EDITS: dict[str, Callable[[str, random.Random], str]] = {
     "names": swapped, "order": reordered, "words": reworded, "typos": mistyped, "cut": shortened, "greeting": greeted,
     "all three": all_of_it,
+}  # fmt: skip
+
+
+def renamed(text: str, choose: random.Random) -> str:
+    """Return it with every name changed to one other name, and every number."""
+    new: dict[str, str] = {}
+    text = re.sub(
+        r"(?<=[a-z,] )[A-Z][a-z]{2,}", lambda old: new.setdefault(old[0], choose.choice(NAMES + CITIES)), text
+    )
+    return re.sub(r"\d+", lambda _: str(choose.randrange(2, 99)), text)
+
+
+def replaced(text: str, choose: random.Random) -> str:
+    """Return it with one long word in five replaced by another of the same text."""
+    pool = [word for word in text.split() if len(word) > 3]
+    return re.sub(r"\S{4,}", lambda word: choose.choice(pool) if choose.random() < 1 / 5 else word[0], text)
+
+
+def shuffled(text: str, choose: random.Random) -> str:
+    """Return it with its sentences in any order."""
+    sentences = re.split(r"(?<=[.!?\n])\s+", text.strip())
+    choose.shuffle(sentences)
+    return " ".join(sentences)
+
+
+def part(text: str, start: float, end: float) -> str:
+    """Return the words from one share of it to another, with the spaces and lines between them."""
+    pieces = re.split(r"(\s+)", text)
+    words = len(pieces) // 2 + 1
+    return "".join(pieces[2 * round(start * words) : 2 * round(end * words) - 1])
+
+
+def others(words: float, choose: random.Random) -> str:
+    """Return that many words of other texts."""
+    text = choose.choice(paragraphs(3000))
+    while len(text.split()) < words:
+        text += "\n\n" + choose.choice(paragraphs(3000))
+    return part(text, 0, words / len(text.split()))
+
+
+def new_ends(text: str, choose: random.Random) -> str:
+    """Return the middle three fifths of it between a beginning and an end of other texts."""
+    fifth = len(text.split()) / 5
+    return "\n\n".join([others(fifth, choose), part(text, 1 / 5, 4 / 5), others(fifth, choose)])
+
+
+DOCUMENT_EDITS: dict[str, Callable[[str, random.Random], str]] = {
+    "names": renamed, "words": reworded, "one in five": replaced, "typos": mistyped, "order": shuffled,
+    "a third cut": lambda text, _: part(text, 0, 2 / 3), "new ends": new_ends,
+    "framed": lambda text, choose: "\n\n".join([others(40, choose), text, others(40, choose)]),
 }  # fmt: skip
 
 # --- The table of methods --------------------------------------------------------------------------------------------
@@ -327,6 +359,7 @@ def chats(name: str) -> Iterator[tuple[str, str]]:
             yield question["content"], answer["content"]
 
 
+@functools.cache
 def paragraphs(count: int) -> list[str]:
     """Return up to `count` paragraphs of 25 words and more from all the answers, in a fixed random order."""
     answers = (answer for path in sorted(CHATS.glob("*.jsonl.gz")) for _, answer in chats(path.name))
@@ -362,27 +395,89 @@ def related(texts: list[str]) -> np.ndarray:
     return pairs
 
 
-def thresholds(name: str) -> None:
+def by_question(fewest: int, most: int, count: int = 1) -> list[list[str]]:
+    """Return for each question `count` answers by different models, of that many words."""
+    answers: dict[str, list[str]] = {}
+    for path in sorted(CHATS.glob("*.jsonl.gz")):
+        for question, answer in chats(path.name):
+            if fewest <= len(answer.split()) < most:
+                answers.setdefault(question, []).append(answer)
+    choose = random.Random(3)
+    return [choose.sample(of_one, count) for of_one in answers.values() if len(of_one) >= count]
+
+
+def agents(words: int) -> dict[tuple[str, str, str], str]:
+    """Return by task, variant and model what agents said themselves, tools and prompts left out, cut to one length."""
+    texts = {}
+    for path in sorted((DATA / "odcv").glob("transcripts-*.jsonl.gz")):
+        with gzip.open(path, "rt") as lines:
+            for row in map(json.loads, lines):
+                steps = re.split(r"== Step \d+ ==\nrole: assistant\ncontent: ", row["transcript"])[1:]
+                said = [re.split(r"\nreason: |\n\n== Step", step)[0] for step in steps]
+                text = "\n\n".join(step for step in said if step != "None")
+                if (count := len(text.split())) >= words:
+                    texts[row["scenario"], row["variant"], row["model"]] = part(text, 0, words / count)
+    return texts
+
+
+def document_buckets() -> dict[str, list[str]]:
+    """Return long texts of which no two are copies, by kind and length."""
+    long = [answer for (answer,) in by_question(500, 1200)]
+    texts = {
+        "answers of 80 to 130 words": [answer for (answer,) in by_question(80, 130)],
+        "answers of 200 to 300": [answer for (answer,) in by_question(200, 300)],
+        "answers of 500 and more": long,
+        "four of these joined": ["\n\n".join(long[at : at + 4]) for at in range(0, len(long) - 3, 4)],
+    }
+    for words in (100, 300):
+        by_task = {task: text for (task, _, _), text in agents(words).items()}
+        texts[f"agents at different tasks, {words} words"] = list(by_task.values())
+    spec = (DATA / "traits" / "openai_model_spec.md").read_text(encoding="utf-8")
+    for words in (400, 1000, 2000):
+        count = len(spec.split()) // words
+        parts = [part(spec, at / count, (at + 1) / count) for at in range(count)]
+        texts[f"parts of one document, {words} words"] = parts
+    return texts
+
+
+def related_documents() -> dict[str, list[tuple[str, str]]]:
+    """Return pairs of texts on the same matter that are not copies."""
+    pairs = {}
+    for fewest, most in ((80, 130), (200, 300), (400, 1200)):
+        answers = [(one, two) for one, two in by_question(fewest, most, 2)]
+        pairs[f"two models on one question, {fewest} to {most} words"] = answers[:150]
+    for title, ours in (("two agents at one task", (0, 1)), ("one agent, one task, other pressure", (0, 2))):
+        for words in (100, 300):
+            said = itertools.combinations(sorted(agents(words).items()), 2)
+            pairs[f"{title}, {words} words"] = [
+                (text, other) for (at, text), (by, other) in said if all(at[key] == by[key] for key in ours)
+            ]
+    return pairs
+
+
+def thresholds(name: str, *, documents: bool) -> None:
     """Print, by length, how alike unrelated texts are and how many edited copies are found."""
     embedder, choose = open_embedder(name), random.Random(1)
-    chosen = dedup.default_threshold(name)
+    edits, rows = (DOCUMENT_EDITS, 40) if documents else (EDITS, 300)
+    chosen = dedup.default_threshold(name, long=documents)
     cuts = [chosen - 0.1, chosen - 0.05, chosen, chosen + 0.05, chosen + 0.1]
-    print(
-        f"{embedder.note}\n\n| texts | rows | mean cosine | 99.5% below | falsely removed at {chosen:g} | "
-        + " | ".join(EDITS)
-        + " |\n|---|--:|--:|--:|--:|"
-        + "--:|" * len(EDITS)
-    )
+
+    def embedded(texts: list[str]) -> np.ndarray:
+        return asyncio.run((embed_documents if documents else embed)(texts, embedder))
+
+    heads = ["texts", "rows", "mean cosine", "99.5% below", f"falsely removed at {chosen:g}", *edits]
+    print(f"{embedder.note}\n\n| {' | '.join(heads)} |\n|---|{'--:|' * (len(heads) - 1)}")
     highest, copies = [], []
-    for bucket, texts in buckets().items():
-        vectors = asyncio.run(embed(texts, embedder))
-        cosines = np.where(related(texts), np.nan, vectors @ vectors.T)
+    for bucket, texts in (document_buckets() if documents else buckets()).items():
+        vectors = embedded(texts)
+        apart = np.eye(len(texts), dtype=bool) if documents else related(texts)
+        cosines = np.where(apart, np.nan, vectors @ vectors.T)
         most = np.nanmax(cosines, axis=1)
         highest.append(most)
         found = []
-        for edit in EDITS.values():
-            pairs = [(row, copy) for row, text in enumerate(texts[:300]) if (copy := edit(text, choose)) != text]
-            edited = asyncio.run(embed([copy for _, copy in pairs], embedder))
+        for edit in edits.values():
+            pairs = [(row, copy) for row, text in enumerate(texts[:rows]) if (copy := edit(text, choose)) != text]
+            edited = embedded([copy for _, copy in pairs])
             copies.append((vectors[[row for row, _ in pairs]] * edited).sum(axis=1))
             found.append(f"{(copies[-1] >= chosen).mean():.0%}")
         print(
@@ -390,10 +485,27 @@ def thresholds(name: str) -> None:
             f"{(most >= chosen).mean():.2%} | {' | '.join(found)} |",
             flush=True,
         )
+    shares = {"unrelated rows falsely removed": highest, "edited copies found": copies}
+    if documents:
+        shares["texts on the same matter removed"] = list(print_related(embedded, chosen))
     print("\n| threshold | " + " | ".join(f"{cut:.2f}" for cut in cuts) + " |\n|---|" + "--:|" * len(cuts))
-    for title, values in (("unrelated rows falsely removed", highest), ("edited copies found", copies)):
+    for title, values in shares.items():
         every = np.concatenate(values)
         print(f"| {title} | " + " | ".join(f"{(every >= cut).mean():.2%}" for cut in cuts) + " |")
+
+
+def print_related(embedded: Callable[[list[str]], np.ndarray], chosen: float) -> Iterator[np.ndarray]:
+    """Print how alike short and long texts are, and texts on the same matter; yield the latter's cosines."""
+    texts = document_buckets()
+    short, long = (embedded(texts[bucket]) for bucket in ("answers of 80 to 130 words", "four of these joined"))
+    print("\n| pairs | pairs | median cosine | highest | removed |\n|---|--:|--:|--:|--:|")
+    print(f"| 80 to 130 words with 2,000 | {len(short) * len(long)} | {np.median(short @ long.T):.2f} | "
+          f"{(short @ long.T).max():.2f} | {(short @ long.T >= chosen).mean():.2%} |")  # fmt: skip
+    for title, pairs in related_documents().items():
+        alike = (embedded([one for one, _ in pairs]) * embedded([two for _, two in pairs])).sum(axis=1)
+        removed = (alike >= chosen).mean()
+        print(f"| {title} | {len(pairs)} | {np.median(alike):.2f} | {alike.max():.2f} | {removed:.1%} |", flush=True)
+        yield alike
 
 
 def main() -> int:
@@ -403,6 +515,7 @@ def main() -> int:
     parser.add_argument("--real", action="store_true", help="paragraphs of real answers")
     parser.add_argument("--check", action="store_true", help="exit 1 where a bar is missed")
     parser.add_argument("--thresholds", metavar="EMBEDDER", help="hashing or minilm")
+    parser.add_argument("--documents", action="store_true", help="with --thresholds: of long texts")
     parser.add_argument("--work", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--threshold", type=float, help=argparse.SUPPRESS)
@@ -413,7 +526,7 @@ def main() -> int:
     if (options.real or options.thresholds) and not CHATS.is_dir():
         parser.error(f"there is no real text at {CHATS}")
     if options.thresholds:
-        thresholds(options.thresholds)
+        thresholds(options.thresholds, documents=options.documents)
         return 0
     return compare(options.rows, real=options.real, check=options.check)
 

@@ -102,6 +102,22 @@ async def test_case_spacing_and_punctuation_do_not_count() -> None:
     assert cosine(vectors, 0, 1) == pytest.approx(1)
 
 
+async def test_phrases_tell_texts_of_the_same_words_apart() -> None:
+    shuffled = " ".join(sorted(LEASE.lower().rstrip("?").replace(".", "").split()))
+    words, phrases = await hashed(LEASE, shuffled), await embed([LEASE, shuffled, LEASE], Hashing(phrases=True))
+
+    assert cosine(words, 0, 1) > 0.5
+    assert cosine(phrases, 0, 1) < 0.2
+    assert cosine(phrases, 0, 2) == pytest.approx(1)
+
+
+async def test_phrases_are_the_same_whatever_stands_around_the_text() -> None:
+    crowd = [f"{CHOIR} We are {number} singers." for number in range(2 * BATCH)]
+    alone, among = await embed([LEASE], Hashing(phrases=True)), await embed([*crowd, LEASE, ""], Hashing(phrases=True))
+
+    assert np.array_equal(alone[0], among[len(crowd)])
+
+
 async def test_a_text_has_the_same_vector_whatever_stands_around_it() -> None:
     crowd = [f"{CHOIR} We are {number} singers." for number in range(2 * BATCH)]
 

@@ -30,6 +30,9 @@ DIMENSIONS = 512  # at cosine .7 the spread of the random columns is .02
 SPREAD = 4  # columns that a feature adds to, so that a collision costs a part of it
 RUN = 4  # characters
 BASE = 0x9E3779B97F4A7C15
+UNSPACED = r"\u3040-\u30ff\u3400-\u9fff"  # written without spaces: one sign counts as a word
+WORD = rf"[{UNSPACED}]|[^\W{UNSPACED}]+"
+END = "|"
 
 
 class HttpEmbedding(Protocol):
@@ -74,10 +77,20 @@ async def embed(texts: Sequence[str], embedder: Embedder) -> np.ndarray:
     vectors = np.asarray(await embedder.vectors(texts), dtype=np.float32)
     if vectors.ndim != 2 or len(vectors) != len(texts):  # noqa: PLR2004
         raise UserError(f"{len(texts)} texts came back as vectors of shape {vectors.shape}.", where=embedder.name)
+    return unit_rows(vectors, texts, embedder.name)
+
+
+def unit_rows(vectors: np.ndarray, texts: Sequence[str], where: str) -> np.ndarray:
+    """Return the rows, those of the texts, each divided by its length.
+
+    Raises:
+        UserError: a row has no direction.
+
+    """
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     wrong = np.flatnonzero(~(np.isfinite(lengths) & (lengths > 0)))
     if len(wrong):
-        raise UserError(f"the vector of {texts[wrong[0]][:60]!r} is zero or not finite.", where=embedder.name)
+        raise UserError(f"the vector of {texts[wrong[0]][:60]!r} is zero or not finite.", where=where)
     return vectors / lengths
 
 
@@ -109,8 +122,12 @@ def open_embedder(name: str, *, http: HttpEmbedding | None = None) -> Embedder:
 
 @dataclass(frozen=True)
 class Hashing:
-    """Hashed words, word pairs and runs of four characters: the same vector in every process."""
+    """Hashed words, word pairs and runs of four characters: the same vector in every process.
 
+    With `phrases`, hashed runs of two and three words instead: of them long texts that are not copies share few.
+    """
+
+    phrases: bool = False
     name: str = "hashing"
     note: str = "hashing: compares spelling, no model; finds edited copies, not the same thing said in other words"
 
@@ -118,7 +135,7 @@ class Hashing:
         """Return DIMENSIONS columns for each text."""
         blocks = []
         for start in range(0, len(texts), BATCH):
-            blocks.append(_hashed(texts[start : start + BATCH]))
+            blocks.append(_hashed(texts[start : start + BATCH], phrases=self.phrases))
             await asyncio.sleep(0)
         return np.concatenate(blocks)
 
@@ -203,14 +220,14 @@ def _needed(module: str, todo: str) -> Any:
         raise UserError(f"the package {module} is not installed.", todo=todo) from problem
 
 
-def _hashed(texts: Sequence[str]) -> np.ndarray:
+def _hashed(texts: Sequence[str], *, phrases: bool) -> np.ndarray:
     """Return each text's features, weighted 1 + log(count) and spread over DIMENSIONS signed columns."""
-    plain = [f"  {' '.join(_words(text))}  " for text in texts]
+    plain = [_framed(text) if phrases else f"  {' '.join(_words(text))}  " for text in texts]
     codes = np.frombuffer("".join(plain).encode("utf-32-le", "surrogatepass"), dtype="<u4").astype(np.uint64)
     rows = np.repeat(np.arange(len(texts), dtype=np.uint64), [len(text) for text in plain])
-    first, last, kind = _features(codes, rows)
+    first, last, kind = (_phrases if phrases else _features)(codes, rows)
     # The row in the upper 16 bits, 48 bits of hash below: equal keys are the same feature of the same text.
-    keys = rows[first] << np.uint64(48) | _mixed(_hashes(codes, first, last) + kind) >> np.uint64(16)
+    keys = rows[first] << np.uint64(48) | mixed(_hashes(codes, first, last) + kind) >> np.uint64(16)
     keys, counts = np.unique(keys, return_counts=True)
     weights = 1 + np.log(counts)
     base = (keys >> np.uint64(48)).astype(np.int64) * DIMENSIONS
@@ -221,20 +238,40 @@ def _hashed(texts: Sequence[str]) -> np.ndarray:
     return total.reshape(len(texts), DIMENSIONS).astype(np.float32)
 
 
-def _words(text: str) -> list[str]:
+def _framed(text: str) -> str:
+    """Return its words between two that are in every text, so that the shortest has a pair of words."""
+    return f" {END} {' '.join(_words(text, WORD))} {END} "
+
+
+def _words(text: str, word: str = r"\w+") -> list[str]:
     """Return the words in lower case; of a text without any, its signs."""
-    return re.findall(r"\w+", text.lower()) or text.split()
+    return re.findall(word, text.lower()) or text.split()
 
 
 def _features(codes: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return first and last + 1 position and kind of all words, word pairs and runs of RUN characters."""
-    edges = np.diff((codes != ord(" ")).astype(np.int8), prepend=0)
-    first, last = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
+    first, last = _edges(codes)
     pair = np.flatnonzero(rows[first[:-1]] == rows[first[1:]])
     run = np.flatnonzero(rows[: 1 - RUN] == rows[RUN - 1 :])
     starts = np.concatenate([first, first[pair], run])
     ends = np.concatenate([last, last[pair + 1], run + RUN])
     return starts, ends, np.repeat(np.arange(3, dtype=np.uint64), [len(first), len(pair), len(run)])
+
+
+def _phrases(codes: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return first and last + 1 position and kind of all runs of two and of three words."""
+    first, last = _edges(codes)
+    pair = np.flatnonzero(rows[first[:-1]] == rows[first[1:]])
+    triple = np.flatnonzero(rows[first[:-2]] == rows[first[2:]])
+    starts = np.concatenate([first[pair], first[triple]])
+    ends = np.concatenate([last[pair + 1], last[triple + 2]])
+    return starts, ends, np.repeat(np.arange(2, dtype=np.uint64), [len(pair), len(triple)])
+
+
+def _edges(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return first and last + 1 position of all words."""
+    edges = np.diff((codes != ord(" ")).astype(np.int8), prepend=0)
+    return np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
 
 
 def _hashes(codes: np.ndarray, first: np.ndarray, last: np.ndarray) -> np.ndarray:
@@ -245,7 +282,7 @@ def _hashes(codes: np.ndarray, first: np.ndarray, last: np.ndarray) -> np.ndarra
     return (sums[last] - sums[first]) * down[first]
 
 
-def _mixed(values: np.ndarray) -> np.ndarray:
+def mixed(values: np.ndarray) -> np.ndarray:
     """Return the values with every bit depending on every other (the finaliser of splitmix64)."""
     values = (values ^ values >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ values >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
