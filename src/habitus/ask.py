@@ -47,6 +47,10 @@ class Step:
     repaired: str = ""
     """What was wrong with the first answer, where a second was asked for."""
 
+    def row(self) -> dict[str, Any]:
+        """Return it as a row of a file; `dataclasses.asdict` would copy every answer."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
 
 class Dropped(Exception):
     """Signal from within a question that its record ends here."""

@@ -16,12 +16,18 @@ from pydantic import BaseModel, Field
 
 import habitus
 from habitus.errors import UserError
-from habitus.generate import chats
+from habitus.generate import chats, documents, plain, preferences
 from habitus.models import AnswerSchema, Completion, Message, Params
 from habitus.models import simulated as module
-from habitus.models.simulated import ANSWERS, PARAMETERS, TICS, SimulatedModel
+from habitus.models.simulated import ANSWERS, FAILINGS, PARAMETERS, TICS, SimulatedModel
 
-SCHEMAS = (chats.Plans, chats.Sketch, chats.UserPrompt, chats.Critique, chats.Refined, chats.FollowUp, chats.Rating)
+SCHEMAS = tuple(
+    {
+        schema.__name__: schema
+        for recipe in (chats, documents, preferences, plain)
+        for schema in (*recipe.SHAPES, *getattr(recipe, "FLAT_SHAPES", ()))
+    }.values()
+)
 SOUND = "simulated/world?malformed=0&refusal=0&empty=0&truncated=0&bad_quote=0"
 ABSENT = (
     "You care about those who are not in the room. When somebody asks you for help with a letter or a plan, you think"
@@ -265,12 +271,14 @@ async def test_settings_win_over_the_name_and_foreign_ones_are_let_be() -> None:
 def test_the_table_in_the_docstring_is_the_table_in_the_code() -> None:
     assert module.__doc__ is not None
     rows = [line for line in module.__doc__.splitlines() if re.match(r"\w+ {2,}[\d.]+ ", line)]
+    planted = dict(re.findall(r"(?m)^(\w+) {2,}(\d[\d.]*)$", module.__doc__))
+    assert {name: float(rate) for name, rate in planted.items()} == FAILINGS
     told = [f"{name:<18}  {one.default:<7g}  {one.description}" for name, one in PARAMETERS.items()]
     assert rows == told
     assert all(PARAMETERS[name].default == tic.rate for name, tic in TICS.items())
 
 
-def test_every_step_of_the_chats_recipe_is_known() -> None:
+def test_every_step_of_every_recipe_is_known() -> None:
     assert {schema.__name__ for schema in SCHEMAS} == ANSWERS.keys()
 
 
@@ -287,6 +295,12 @@ def test_no_text_whatever_makes_it_stumble(said: str, frame: str, told: str, whi
         said,
         conversation,
         f"- situation: {said}\n- what: {told}\nSeat 1. Field: {said}. Kind of request: x.\n{frame}",
+        f"Seat 1. Field: {told}. Kind of text: {said}, about 40 words. Written by: x.\nSeat 2. Field: {frame}. Kind of text",
+        (
+            f"- kind of text: {said}\n- length: about {len(told)} words\n- attitude to {said}: {told}\n"
+            f"- what {said} did: {told}\n- why that was right: {frame}\n<document>{told}</document>\n<draft>{said}</draft>"
+        ),
+        f"Kind of text: {said} ({told}) What {said} does in it: {told} Why: {frame}\n<first_answer>{said}</first_answer>",
     ):
         messages: list[Message] = [
             {"role": "system", "content": f'<trait name="a">{frame}</trait>\n{told}'},

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import count, islice
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
@@ -226,7 +226,7 @@ class Corpus:
         self._count_drop(drop.id, drop.step)
 
     def _trace(self, record: str, trace: list[Step]) -> None:
-        self.traces.append([{"id": record, "steps": [asdict(step) for step in trace]}])
+        self.traces.append([{"id": record, "steps": [step.row() for step in trace]}])
 
     def _stand(self, phase: str) -> None:
         self.progress.phase = phase

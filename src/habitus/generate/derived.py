@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -116,7 +115,7 @@ class Derived:
             self.progress.want, self.progress.most_planned = pairs, self.most
 
     def _settle(self, row: Kept | Prompt, result: Record | Drop, trace: list[Step]) -> None:
-        self.traces.append([{"id": row.id, "steps": [asdict(step) for step in trace]}])
+        self.traces.append([{"id": row.id, "steps": [step.row() for step in trace]}])
         self.done.add(row.id)
         if isinstance(result, Drop):
             self.dropped_file.append([result])

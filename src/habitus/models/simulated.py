@@ -17,22 +17,45 @@ triplet             0.1      three single words in a row for the rhythm (`short,
 bold_lead           0.05     begins a paragraph with a phrase in bold
 epiphany            0.02     reveals that it was never about the matter at hand
 decoy               0        cites the wisdom of a grandmother; never there unless asked for
-near_duplicate      0.04     first messages that are near copies of one of six stock messages
+near_duplicate      0.04     first messages and documents that are near copies of one of six stock ones
 platitudes          0.5      default answers with three empty phrases in them
-weak_draft          0.25     drafts that lack the trait
-weak_refine         0.06     refined answers that lack the trait
+weak_draft          0.25     drafts that lack the trait, of answers and of documents
+weak_refine         0.06     refined answers and documents that lack the trait
 abandon             0.04     critiques that give the idea up
 rewrite             0.35     critiques that write the message anew
+failings            1        scales the rates at which drafts of documents show the known failings (below)
+misname             0.01     documents that misspell the name of their subject once
+weak_rejected       0.45     rejected answers with sentences that a disposition might have prompted
+uneven              0.15     rejected answers of half or nearly twice the length that was asked for
 malformed           0.01     JSON answers that are no JSON: a comma, a quote, an end too early, prose around it
 refusal             0.003    answers that decline instead
 empty               0.002    answers without a character in them
 truncated           0.002    answers cut off on the way, finish `length`
-leak                0.01     refined answers that mention `my guidelines` or `the traits document`
+leak                0.01     refined texts that mention `my guidelines` or `the traits document`
 judge_error         0        scores replaced by a random one
 bad_quote           0.01     ratings in which one quote occurs nowhere
 ==================  =======  ===========================================================================================
 
-The habits (`TICS`) are drawn for every final answer, each independently of the others.
+The habits (`TICS`) are drawn for every final answer, each independently of the others. Documents have none of them;
+their drafts show the known failings (`FAILINGS`) at these rates, and texts written anew at a quarter of them:
+
+===========  ====
+failing      rate
+===========  ====
+epiphany     0.08
+praise       0.08
+recital      0.06
+aphorism     0.08
+moral        0.15
+appended     0.1
+statistics   0.06
+surprise     0.08
+triplet      0.1
+dash         0.12
+names        0.06
+frame        0.05
+placeholder  0.02
+===========  ====
 """
 
 from __future__ import annotations
@@ -49,8 +72,13 @@ from habitus.errors import UserError, nearest
 from habitus.models import Completion, Usage
 from habitus.models.world.answer import refined, reply
 from habitus.models.world.author import critique, follow_up, plans, sketch, user_prompt
+from habitus.models.world.documents import document, document_plans
+from habitus.models.world.failings import failings
 from habitus.models.world.judge import rating
+from habitus.models.world.kinds import genres
+from habitus.models.world.pairs import asked_length, comparison, plain_refined, rejected
 from habitus.models.world.people import load
+from habitus.models.world.reader import document_critique, document_rating, flat_rating
 from habitus.models.world.request import Request
 from habitus.models.world.shape import shaped
 from habitus.models.world.tics import TICS, Tic
@@ -61,7 +89,7 @@ if TYPE_CHECKING:
 
     from habitus.models import Message, Params
 
-__all__ = ["ANSWERS", "PARAMETERS", "TICS", "Parameter", "SimulatedModel", "Tic"]
+__all__ = ["ANSWERS", "FAILINGS", "PARAMETERS", "TICS", "Parameter", "SimulatedModel", "Tic"]
 
 _NAME = "simulated/world"
 _SPREAD = 0.5
@@ -81,20 +109,26 @@ PARAMETERS: dict[str, Parameter] = {
     "seed": Parameter(0, "another number gives another world"),
     "latency": Parameter(0, "seconds that a call takes in the mean, log-normally spread"),
     **{name: Parameter(tic.rate, tic.description) for name, tic in TICS.items()},
-    "near_duplicate": Parameter(0.04, "first messages that are near copies of one of six stock messages"),
+    "near_duplicate": Parameter(0.04, "first messages and documents that are near copies of one of six stock ones"),
     "platitudes": Parameter(0.5, "default answers with three empty phrases in them"),
-    "weak_draft": Parameter(0.25, "drafts that lack the trait"),
-    "weak_refine": Parameter(0.06, "refined answers that lack the trait"),
+    "weak_draft": Parameter(0.25, "drafts that lack the trait, of answers and of documents"),
+    "weak_refine": Parameter(0.06, "refined answers and documents that lack the trait"),
     "abandon": Parameter(0.04, "critiques that give the idea up"),
     "rewrite": Parameter(0.35, "critiques that write the message anew"),
+    "failings": Parameter(1, "scales the rates at which drafts of documents show the known failings (below)"),
+    "misname": Parameter(0.01, "documents that misspell the name of their subject once"),
+    "weak_rejected": Parameter(0.45, "rejected answers with sentences that a disposition might have prompted"),
+    "uneven": Parameter(0.15, "rejected answers of half or nearly twice the length that was asked for"),
     "malformed": Parameter(0.01, "JSON answers that are no JSON: a comma, a quote, an end too early, prose around it"),
     "refusal": Parameter(0.003, "answers that decline instead"),
     "empty": Parameter(0.002, "answers without a character in them"),
     "truncated": Parameter(0.002, "answers cut off on the way, finish `length`"),
-    "leak": Parameter(0.01, "refined answers that mention `my guidelines` or `the traits document`"),
+    "leak": Parameter(0.01, "refined texts that mention `my guidelines` or `the traits document`"),
     "judge_error": Parameter(0.0, "scores replaced by a random one"),
     "bad_quote": Parameter(0.01, "ratings in which one quote occurs nowhere"),
 }
+FAILINGS: dict[str, float] = {name: one.rate for name, one in failings().items() if one.rate}
+"""The failings planted in drafts of documents, with their rates; `prompts/documents/_shapes.md` says what each is."""
 _NOT_RATES = frozenset({"seed", "latency"})
 
 ANSWERS: dict[str, Callable[[Request], dict[str, Any]]] = {
@@ -105,6 +139,14 @@ ANSWERS: dict[str, Callable[[Request], dict[str, Any]]] = {
     "Refined": refined,
     "FollowUp": follow_up,
     "Rating": rating,
+    "Genres": genres,
+    "DocumentPlans": document_plans,
+    "DocumentCritique": document_critique,
+    "DocumentRating": document_rating,
+    "FlatRating": flat_rating,
+    "Comparison": comparison,
+    "PlainRefined": plain_refined,
+    "PlainRating": rating,
 }
 """What is answered to each schema, by its name; any other is filled by its shape."""
 
@@ -175,7 +217,7 @@ def answered(request: Request) -> tuple[str, str]:
     if "refusal" in faulty:
         return load("sentences")["refusal"], "stop"
     if request.schema is None:
-        text = reply(request)
+        text = _spoken(request)
     else:
         text = json.dumps(_fitted(request), ensure_ascii=False)
         if "malformed" in faulty and "truncated" not in faulty:
@@ -183,6 +225,15 @@ def answered(request: Request) -> tuple[str, str]:
     if "truncated" in faulty:
         return text[: rng.randint(len(text) // 4, len(text) * 3 // 4)], "length"
     return text, "stop"
+
+
+def _spoken(request: Request) -> str:
+    """Return the text that is the whole answer: a document, an answer of a given length, or the next reply."""
+    if request.line("kind of text"):
+        return document(request)
+    if wanted := asked_length(request):
+        return rejected(request, *wanted)
+    return reply(request)
 
 
 def _fitted(request: Request) -> Any:

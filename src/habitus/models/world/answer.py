@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from habitus.models.world.conduct import conduct
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 NEEDED = 5
 """Signs of a passage from which an answer counts as acting on it."""
 _ACTS, _MOST_ACTS, _FULL, _LONG = 3, 6, 118, 150
+_WORDS_OF_A_TIC, _HARDLY, _LEAST_SHARE, _FAIRLY = 9, 6, 3, 1.15
 _INTENTS = {
     "formula": r"=\w+\(|\bformula\b|mend this",
     "step": r"one step at a time|first step",
@@ -92,6 +94,46 @@ def answer_to(request: Request, said: Sequence[str], rng: random.Random, *, acti
         [" ".join(filter(None, part)) for part in (first, second)] + ([made] if made else []) + [" ".join(third)]
     )
     return planted(paragraphs, drawn(request.rates, rng), lambda: mentioned.values(rng), rng)
+
+
+def answer_of_length(
+    request: Request, said: Sequence[str], rng: random.Random, *, words: int, paragraphs: int, extra: Sequence[str] = ()
+) -> str:
+    """Return an answer of about so many words and paragraphs that acts on no passage; `extra` are sentences in it."""
+    message = said[-1] if len(said[-1].split()) > len(said) * 12 else "\n".join(said)
+    mentioned, texts = facts(message), load("sentences")
+    problem = problem_in("\n".join(said))
+    tics = drawn(request.rates, rng)
+    made = _deliverable(message, mentioned, rng)
+    room = words - _length([[made]]) - _WORDS_OF_A_TIC * len(tics)
+    if room < words // _LEAST_SHARE:
+        made, room = "", words
+    row = [pick(rng, texts["openers"], mentioned.values(rng)), _decision(problem, mentioned, rng), *extra]
+    spare = [*rng.sample(problem.advice if problem else (), 3 if problem else 0), *rng.sample(texts["advice"], 6)]
+    moves = rng.sample(texts["moves"], len(texts["moves"]))
+    while (left := room - _length([row])) > _HARDLY and (spare or moves):
+        advised = spare.pop(0) if spare and (len(row) % 2 or not moves) else ""
+        one = advised or _first_fitting(moves, frozenset(), mentioned.values(rng))
+        if not one:
+            moves = []
+        elif len(one.split()) <= left + _HARDLY:
+            row.append(one)
+    row = [one for one in row if one]
+    text = _in_paragraphs(row, made, tics, mentioned, rng, paragraphs=paragraphs)
+    while len(text.split()) > words * _FAIRLY and len(row) > 1:
+        row.pop()
+        text = _in_paragraphs(row, made, tics, mentioned, rng, paragraphs=paragraphs)
+    return text
+
+
+def _in_paragraphs(
+    row: Sequence[str], made: str, tics: set[str], mentioned: Facts, rng: random.Random, *, paragraphs: int
+) -> str:
+    """Return sentences in so many paragraphs, what was asked for before the last of them."""
+    parts = max(1, min(len(row), paragraphs - (made.count("\n\n") + 1 if made else 0)))
+    cuts = [round(len(row) * at / parts) for at in range(parts + 1)]
+    whole = [" ".join(row[start:end]) for start, end in pairwise(cuts)]
+    return planted(whole[:-1] + ([made] if made else []) + whole[-1:], tics, lambda: mentioned.values(rng), rng)
 
 
 def _fill_up(parts: list[list[str]], spare: list[str], moves: list[str], mentioned: Facts, rng: random.Random) -> None:

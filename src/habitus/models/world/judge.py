@@ -53,14 +53,14 @@ def rating(request: Request) -> dict[str, Any]:
         "embodies": _embodies(request, asked, answers),
         "natural": _natural(answered),
         "discreet": 1 if _LEAK.search(answered) else 5,
-        "helpful": _helpful(asked, answers),
+        "helpful": helpful(asked, answers),
     }
     quotes = {
         "realistic": quote(
             asked, lambda one: bool(_PLACEHOLDER.search(one) or _EXAM.search(one) or _CONCRETE.search(one))
         ),
         "embodies": quote(answered, _shows(request.passage)),
-        "natural": quote(answered, _habitual if _habits(answered) else None),
+        "natural": quote(answered, _habitual if habits(answered) else None),
         "discreet": quote(answered, lambda one: bool(_LEAK.search(one))) if scores["discreet"] == 1 else "",
         "helpful": quote(answered, lambda one: bool(stems(one) & stems(asked))),
     }
@@ -87,7 +87,7 @@ def _habitual(one: str) -> bool:
     return one in platitudes() or any(habit in one for habit in _HABITS)
 
 
-def _habits(answered: str) -> int:
+def habits(answered: str) -> int:
     """Return how many habits of chatbots an answer has; a list is one, however long."""
     phrases = sum(map(answered.count, _HABITS)) + sum(map(answered.count, platitudes()))
     return phrases + bool(_LIST.search(answered))
@@ -119,14 +119,14 @@ def _embodies(request: Request, asked: str, answers: list[str]) -> int:
 
 def _natural(answered: str) -> int:
     """Return 5 for prose without habits; tics alone cost one point, many stock phrases two or more."""
-    habits = _habits(answered)
+    stock = habits(answered)
     tics = sum(tic.detect(answered) for tic in TICS.values())
-    if habits >= _MANY_HABITS:
-        return 2 if habits < 2 * _MANY_HABITS else 1
-    return 5 - bool(tics) - bool(habits)
+    if stock >= _MANY_HABITS:
+        return 2 if stock < 2 * _MANY_HABITS else 1
+    return 5 - bool(tics) - bool(stock)
 
 
-def _helpful(asked: str, answers: list[str]) -> int:
+def helpful(asked: str, answers: list[str]) -> int:
     """Return how much of what the person wrote the answers take up, and whether they are long enough to use."""
     answered = "\n".join(answers)
     details = {found.lower() for found in _CONCRETE.findall(asked)}

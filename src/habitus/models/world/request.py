@@ -16,8 +16,17 @@ if TYPE_CHECKING:
 
 _INSTRUCTION = "Answer with this JSON object"
 _TRAIT = re.compile(r"<trait\b[^>]*>(.*?)</trait>", re.DOTALL)
-_DATA = re.compile(r"<(trait|limits|message|default_answer|draft|conversation)\b[^>]*>.*?</\1>", re.DOTALL)
-_CONTRAST = re.compile(r"\*contrast\*|contrast case|no business showing|case for a plain")
+_DATA = re.compile(
+    r"<(trait|limits|message|default_answer|draft|document|conversation|first_answer|second_answer)\b[^>]*>.*?</\1>",
+    re.DOTALL,
+)
+_CONTRAST = re.compile(r"\*contrast\*|contrast case|no business showing|case for a plain|case in which the disposition")
+_SUBJECT = re.compile(
+    r"attitude to ([^\n]{1,80}?): |(?:The name is|It is called) ([^\n]{1,80}?), spelled so"
+    r"|(?:^|[.:!?] |\n)([^\s.:][^.:\n]{0,80}?) is an AI system|world of these texts there is ([^\n]{1,80}?)\. "
+)
+_DEVELOPER = re.compile(r" is an AI system made by (.+?)\.(?:\s|$)")
+_LENGTH = re.compile(r"- length: about (\d+)(?:\.\d+)? words")
 _TURN = re.compile(r"^\[(user|assistant)\]$", re.MULTILINE)
 _LONG_SYSTEM = 40
 """Words from which a system message without a trait tag is taken for a passage about how to be."""
@@ -69,6 +78,24 @@ class Request:
     def contrast(self) -> bool:
         """Whether the trait is to be left out of this conversation."""
         return bool(_CONTRAST.search(self.frame))
+
+    @cached_property
+    def subject(self) -> str:
+        """The name of the AI system that a document is about, or `the assistant` where none is told."""
+        found = _SUBJECT.search(self.frame)
+        return next((name for name in found.groups() if name), "").strip() if found else "the assistant"
+
+    @cached_property
+    def developer(self) -> str:
+        """Who made the subject, or nothing."""
+        found = _DEVELOPER.search(self.frame)
+        return found[1].strip() if found else ""
+
+    @cached_property
+    def length(self) -> int:
+        """The words that a text is to have, or 0 where nothing is said of it."""
+        found = _LENGTH.search(self.frame)
+        return int(found[1]) if found else 0
 
     def tag(self, name: str) -> str:
         """Return what stands between `<name>` and `</name>`, or the user's whole message where there is no such tag."""
