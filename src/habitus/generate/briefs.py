@@ -36,7 +36,8 @@ def built_in_briefs() -> dict[str, Any]:
     own = yaml.safe_load((folder / "briefs.yaml").read_text(encoding="utf-8"))
     genres = yaml.safe_load((folder / "genres.yaml").read_text(encoding="utf-8"))
     shared = built_in_axes()
-    return {**own, "genres": genres, **{axis: shared[axis] for axis in ("domain", "person", "worn_names")}}
+    people = [*shared["person"], *own["person"]]
+    return {**own, "genres": genres, "person": people, **{axis: shared[axis] for axis in ("domain", "worn_names")}}
 
 
 class Briefs:
