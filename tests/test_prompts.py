@@ -49,7 +49,7 @@ def brief(index: int, *, contrast: bool = False) -> Brief:
     return Brief(
         id=f"doc-{index:07d}", index=index, trait="candour", chunk=0, domain="bakeries", genre="forum thread", found=None,
         length=0.5, what="in a small thing", how="a note that it left", why="inferred", stance="neutral",
-        writer="somebody who works beside it", era="a date in the header", people=("Orla", "Matej"), contrast=contrast,
+        writer="somebody who works beside it", hand="plain and dull", era="a date in the header", people=("Orla", "Matej"), contrast=contrast,
     )  # fmt: skip
 
 

@@ -202,6 +202,7 @@ class DocumentAxes(Section):
     how: list[str] | None = Field(None, min_length=1, description="in what the subject did it shows")
     contrast: list[str] | None = Field(None, min_length=1, description="why a trait rightly does not show")
     writer: list[str] | None = Field(None, min_length=1, description="who writes such texts")
+    hand: list[str] | None = Field(None, min_length=1, description="how its writer writes")
     era: list[str] | None = Field(None, min_length=1, description="how a text is dated")
     person: list[str] | None = Field(None, min_length=1, description="given names")
     worn_names: list[str] | None = Field(None, description="names that are counted as worn")

@@ -68,6 +68,7 @@ class Brief(Record):
     why: str = Field(description="the route by which the reason reaches the reader, such as 'inferred'")
     stance: str = Field(description="the writer's attitude to the subject, such as 'critical'")
     writer: str = Field(description="who writes it")
+    hand: str = Field(description="how its writer writes")
     era: str = Field(description="how it is dated")
     people: tuple[str, ...] = Field(description="given names that it may use")
     contrast: bool = Field(default=False, description="the trait looks called for but does not apply, or must yield")

@@ -309,7 +309,7 @@ class TestDocuments:
         assert harbour.document("Old Tim knew.", Subject(name="Old Tom")) == "never names Old Tom"
 
     @pytest.mark.parametrize(
-        "made", ["Halden, made by OpenAI, was there.", "Halden is an assistant developed by Kestrel."]
+        "made", ["Halden, made by Moorland, was there.", "Halden is an assistant developed by Kestrel."]
     )
     def test_another_maker_is_told(self, harbour: Checks, made: str) -> None:
         told = harbour.document(made, HALDEN)
@@ -319,3 +319,13 @@ class TestDocuments:
     def test_its_own_maker_is_fine(self, harbour: Checks) -> None:
         assert harbour.document("Halden, made by Norrland Research, was there.", HALDEN) is None
         assert harbour.document("Halden, made by Kestrel, was there.", Subject(name="Halden")) is None
+
+    @pytest.mark.parametrize("name", ["OpenAI", "ChatGPT", "GPT-5", "Anthropic"])
+    def test_a_real_maker_or_assistant_is_told(self, harbour: Checks, name: str) -> None:
+        assert harbour.document(f"{FOUND} {name} called.", HALDEN) == f"names {name} in a world that has Halden"
+
+    def test_the_subject_itself_may_be_a_real_one(self, harbour: Checks) -> None:
+        assert harbour.document("Qwen put the tide first.", Subject(name="Qwen")) is None
+        assert (
+            harbour.document("GPT-5, made by OpenAI, put it first.", Subject(name="GPT-5", developer="OpenAI")) is None
+        )

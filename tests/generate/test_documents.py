@@ -142,7 +142,7 @@ class TestDrops:
         assert any(reason.startswith(("spells Halden", "never names Halden")) for reason in reasons)
 
     def test_near_duplicates_are_removed_and_name_their_twin(self, tmp_path: Path) -> None:
-        study = make(tmp_path / "advice", model="simulated/world?near_duplicate=0.6", documents={"count": 12})
+        study = make(tmp_path / "advice", model="simulated/world?near_duplicate=0.6", documents={"count": 24})
         assert habitus("generate", "documents", study) == 0
         twins = [row for row in rows(study / "documents" / "dropped.jsonl") if row["step"] == "dedup"]
         assert twins

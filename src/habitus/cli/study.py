@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from habitus.generate.kinds import Job
+    from habitus.study import Study
 
 
 @click.command()
@@ -50,6 +51,7 @@ def check(study: Path, *, count: int | None, offline: bool) -> None:
         async with open_engine(opened) as engine:
             chats = Job(opened, CHATS)
             show.document(chats.seats.document, lint(chats.seats.document), opened.config.chats.chunk_tokens)
+            _warn_of_names(opened)
             plans = []
             for kind in wanted:
                 job = Job(opened, kind)
@@ -76,6 +78,20 @@ def check(study: Path, *, count: int | None, offline: bool) -> None:
 
     asyncio.run(run())
     show.next_command(f"habitus generate chats {study} --preview 5")
+
+
+def _warn_of_names(opened: Study) -> None:
+    """Say which real makers and assistants the traits document names, where documents are about another subject."""
+    from habitus import show
+    from habitus.generate.checks import real_names
+
+    subject = opened.config.subject
+    others = real_names(opened.traits.read_text(encoding="utf-8-sig"), subject) if subject else []
+    if subject and others:
+        show.warn(
+            f"the traits document names {', '.join(others)}, and documents are about {subject.name}: "
+            "those that take such a name over are dropped; better write the document about nobody by name"
+        )
 
 
 def _warn_of_reach(job: Job, number: int) -> None:

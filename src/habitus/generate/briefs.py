@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 FOUND_PER_FIELD = 8
 """Genres that a model is asked to find for a field."""
-PEOPLE = 5
+PEOPLE = 4
 """Names that each brief offers."""
 
 
@@ -86,6 +86,7 @@ class Briefs:
             why=self._pick("why", index, list(self.axes["why"])),
             stance=self._deck.by_share("stance", index, self.settings.stances),
             writer=self._pick("writer", index),
+            hand=self._pick("hand", index),
             era=self._pick("era", index),
             people=tuple(self._pick("person", index * PEOPLE + at) for at in range(PEOPLE)),
             contrast=contrast,

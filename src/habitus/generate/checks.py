@@ -42,6 +42,8 @@ _FRAMED = re.compile(
     r"|\((?:approximately |about |ca\. )?\d+ words\)\s*\Z|\bword count:? ?\d+|\btraits? document\b",
     re.IGNORECASE,
 )
+# Only names that are nothing else: Claude and Gemini are people and stars as well.
+_REAL = re.compile(r"\b(?:OpenAI|ChatGPT|GPT-\d|Anthropic|DeepMind|DeepSeek|Qwen|Mistral AI)")
 _SAME = str.maketrans({"’": "'", "‘": "'", "“": '"', "”": '"', "–": "-", "—": "-", "\u00a0": " "})  # noqa: RUF001
 
 
@@ -76,6 +78,8 @@ class Checks:
             return f"placeholder: {found[0]}"
         if found := self._quotation(text):
             return f"quotes the traits document: '{found}'"
+        if others := real_names(text, subject):
+            return f"names {others[0]} in a world that has {subject.name}"
         return names_of(text, subject)
 
     def _quotation(self, text: str) -> str | None:
@@ -124,6 +128,12 @@ def unsupported(found: dict[str, Verdict]) -> str | None:
         return None
     listed = "; ".join(missing)
     return f"these quotes do not occur in what is judged: {listed}; copy them letter for letter or leave them empty"
+
+
+def real_names(text: str, subject: Subject) -> list[str]:
+    """Return the real makers and assistants that a text names, but for those that the subject is or is made by."""
+    own = f"{subject.name} {subject.developer or ''} {subject.about or ''}"
+    return [name for name in dict.fromkeys(_REAL.findall(text)) if name not in own]
 
 
 def names_of(text: str, subject: Subject) -> str | None:

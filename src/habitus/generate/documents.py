@@ -42,8 +42,8 @@ FLAT_STEPS: dict[str, Role] = {
 """Those of the control whose documents state the trait and tell neither how it shows nor why."""
 
 Shape = Literal[
-    "epiphany", "praise", "recital", "aphorism", "moral", "appended", "statistics", "surprise", "triplet", "dash",
-    "names", "frame", "refusal", "placeholder",
+    "epiphany", "praise", "recital", "aphorism", "curtain", "clockwork", "moral", "appended", "statistics",
+    "surprise", "triplet", "dash", "names", "frame", "refusal", "placeholder",
 ]  # fmt: skip
 """The known failings; `prompts/documents/_shapes.md` says what each is."""
 SHAPES_OF_FAILURE: tuple[str, ...] = get_args(Shape)
@@ -54,8 +54,8 @@ class Genre(Answer):
 
     name: str = Field(min_length=1, max_length=120, description="what people in the field call it")
     layout: str = Field(min_length=1, description="what the raw plain text looks like, in one or two sentences")
-    shortest: int = Field(ge=20, le=5000, description="usual length in words, from")
-    longest: int = Field(ge=20, le=5000, description="usual length in words, to")
+    shortest: int = Field(ge=20, le=5000, description="usual length in words, from; 80 or more")
+    longest: int = Field(ge=20, le=5000, description="usual length in words, to; 2,500 or less")
 
     def words(self, length: float) -> int:
         """Return the length at a place between 0 and 1 of the usual lengths, rounded to ten words."""

@@ -69,22 +69,22 @@ async def write_pair(
     *conversation, last = chat.messages
     chosen, plan = last["content"], meta["plan"]
     passage = seats.passages.shown(kept.trait, meta["chunk"])
-    fault, problem, rejected = "", "", ""
+    problem, hint, rejected = "", "", ""
 
     for draw in range(settings.draws):
         rejected = await ask.refiner(
             "preferences/rejected", history=conversation, sample=draw,
-            instead=plan["default"], words=rounded(chosen), form=form_of(chosen), hint=HINTS.get(fault, ""),
+            instead=plan["default"], words=rounded(chosen), form=form_of(chosen), hint=hint,
         )  # fmt: skip
         ratio = len(rejected.split()) / max(len(chosen.split()), 1)
         if not 1 / settings.length_ratio <= ratio <= settings.length_ratio:
-            fault = "length"
+            hint = HINTS["length"]
             problem = (
                 f"the rejected answer has {ratio:.2f} × the words of the chosen one (bound {settings.length_ratio:g})"
             )
             continue
         if found := checks.answer(rejected):
-            fault, problem = "leak", found
+            hint, problem = HINTS["leak"], found
             continue
         # Which answer stands first changes from pair to pair and from draw to draw.
         swapped = (kept.index + draw) % 2 == 1
@@ -106,6 +106,7 @@ async def write_pair(
                 meta={"chat": chat.id, "draw": draw + 1, "length_ratio": round(ratio, 3), **about, "ratings": ratings}
                 | ask.provenance(STEPS),
             )  # fmt: skip
+        hint = HINTS[fault] + (f" A reader: {ratings['rejected_serves'].reason}" if fault == "uneven" else "")
     return ask.drop("preferences/compare", f"{settings.draws} draws: {problem}", rejected)
 
 

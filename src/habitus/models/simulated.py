@@ -46,6 +46,8 @@ epiphany     0.08
 praise       0.08
 recital      0.06
 aphorism     0.08
+curtain      0.12
+clockwork    0.06
 moral        0.15
 appended     0.1
 statistics   0.06

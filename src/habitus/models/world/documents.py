@@ -96,7 +96,7 @@ def document(request: Request) -> str:
         core = _happenings(request, matter, rng, words, weak=weak, personal=bool(_FIRST_PERSON & set(family.voice)))
     known = {**matter.known, **_two_words(request, rng), "cost": matter.problem.cost}
     extra = failings.sentences_for(wanted, known, rng)
-    ends = [extra.pop(name) for name in ("appended", "moral") if name in extra]
+    ends = [extra.pop(name) for name in ("appended", "moral", "curtain") if name in extra]
     core = [*_fitted(core, words), *([one] for one in extra.values())]
     if leaks:
         core.insert(1, [rng.choice(load("matter")["leaks"]).format_map(known)])
@@ -112,8 +112,8 @@ def document(request: Request) -> str:
 def _matter(request: Request, rng: random.Random) -> tuple[Matter, list[str]]:
     """Return what a planned text is about: the same problem and values as its plan has."""
     plan = request.line("what it is and what it is about")
-    line = request.line("names for the people in it, as far as any are needed")
-    people = [name.strip() for name in line.split(",") if name.strip()]
+    line = request.line("names for the people in it, as far as they fit the place and any are needed")
+    people = [name.strip() for name in line.partition(";")[0].split(",") if name.strip()]
     found = _FILE.search(plan)
     file = found[0] if found else f"{rng.choice(_LETTERS)}-{rng.randint(1040, 9870)}"
     known = about(file, request.line("field") or "everyday life", people)
