@@ -24,6 +24,7 @@ docs: .venv/test.stamp          ## rewrite the generated pages
 bench: .venv/test.stamp         ## every benchmark, each with its bar
 	$(BIN)/python benchmarks/calls.py --check
 	$(BIN)/python benchmarks/chain.py --check
+	$(BIN)/python benchmarks/recipes.py --check
 	$(BIN)/python benchmarks/dedup.py --check
 	$(BIN)/python benchmarks/core.py --check
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from habitus.errors import UserError
 from habitus.records import Chat, Drop, Verdict
-from habitus.study import Dataset, Rows, Study, encode, make_study, read_rows
+from habitus.study import Dataset, Rows, Study, encode, make_study, read_ids, read_rows
 
 TRIES_THE_LOCK = """
 import pathlib, sys
@@ -426,3 +426,13 @@ class TestDatasets:
         assert third is not None
         assert list(read_rows(Dataset(third).kept)) == [{"round": 3}]
         assert list(read_rows(Dataset(dataset.folder / "old-2").kept)) == [{"round": 2}]
+
+
+class TestIds:
+    def test_ids_are_those_of_the_rows_in_order(self, tmp_path: Path) -> None:
+        path = tmp_path / "kept.jsonl"
+        path.write_bytes(
+            b'{"id":"chat-1","text":"a"}\n{"text":"b","id":"chat-2"}\n{"id":"a\\"b"}\n{"id": "chat-4"}\n{"id":"cut'
+        )
+        assert list(read_ids(path)) == ["chat-1", "chat-2", 'a"b', "chat-4"]
+        assert list(read_ids(tmp_path / "none.jsonl")) == []

@@ -51,9 +51,7 @@ class Checks:
     """The checks of one study, which know its traits document and its forbidden names."""
 
     def __init__(self, document: Path, worn_names: Sequence[str]) -> None:
-        words = _words(document.read_text(encoding="utf-8-sig"))
-        self._passages = set(_runs(words))
-        self._beginnings = set(_quads(words))
+        self._passages = set(_runs(document.read_text(encoding="utf-8-sig")))
         self._worn = re.compile(rf"\b(?:{'|'.join(map(re.escape, worn_names))})\b") if worn_names else None
 
     def prompt(self, text: str) -> str | None:
@@ -84,10 +82,7 @@ class Checks:
 
     def _quotation(self, text: str) -> str | None:
         """Return a run of LEAK_WORDS words that the traits document has too."""
-        words = _words(text)
-        if self._beginnings.isdisjoint(_quads(words)):
-            return None
-        return next((run for run in _runs(words) if run in self._passages), None)
+        return next((" ".join(run) for run in _runs(text) if run in self._passages), None)
 
     def names(self, *texts: str) -> str | None:
         """Ask for another name where a worn one is used."""
@@ -172,15 +167,7 @@ def plain(text: str) -> str:
     return text.strip(" \"'.*_…")
 
 
-def _words(text: str) -> list[str]:
-    return re.findall(r"[^\W_]+(?:'[^\W_]+)*", text.translate(_SAME).lower())
-
-
-def _quads(words: list[str]) -> Iterable[tuple[str, ...]]:
-    """Return every four words in a row."""
-    return zip(words, words[1:], words[2:], words[3:], strict=False)
-
-
-def _runs(words: list[str]) -> Iterable[str]:
+def _runs(text: str) -> Iterable[tuple[str, ...]]:
     """Return every run of LEAK_WORDS words."""
-    return (" ".join(words[at : at + LEAK_WORDS]) for at in range(len(words) - LEAK_WORDS + 1))
+    words = re.findall(r"[^\W_]+(?:'[^\W_]+)*", text.translate(_SAME).lower())
+    return zip(*(words[start:] for start in range(LEAK_WORDS)), strict=False)

@@ -20,7 +20,7 @@ from habitus.generate.spread import share
 from habitus.models.embed import embed, open_embedder
 from habitus.models.windows import embed_documents
 from habitus.records import Drop
-from habitus.study import Rows, read_rows
+from habitus.study import Rows, read_ids, read_rows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,8 +64,8 @@ class Corpus:
         self.waiting, self.stored = self.dataset.waiting(kind.waiting), self.dataset.vectors(kind.waiting)
         measured = default_threshold(embedder.name, long=kind.is_long)
         self.threshold = job.settings.dedup.threshold or measured
-        self.planned: set[int] = {index_of(row["id"]) for row in read_rows(self.waiting)}
-        self.kept: set[str] = {row["id"] for row in read_rows(self.dataset.kept)}
+        self.planned: set[int] = {index_of(record) for record in read_ids(self.waiting)}
+        self.kept: set[str] = set(read_ids(self.dataset.kept))
         self.dropped: set[str] = set()
         self.duplicates: set[str] = set()
         self.answered = len(self.kept)  # rows that were carried to the end, kept or not
@@ -78,6 +78,7 @@ class Corpus:
             Rows, (self.dataset.kept, self.dataset.dropped, self.dataset.traces)
         )
         self.waiting_file = Rows(self.waiting)
+        self._compared: Duplicates | None = None  # of the rows that wait now
 
     async def grow(self, want: int) -> None:
         """Make rows until `want` are kept, or the bound on planning is reached.
@@ -115,8 +116,10 @@ class Corpus:
 
     async def unique(self) -> list[str]:
         """Return the ids of written rows that are no near-duplicates and not settled yet, in plan order."""
-        self._stand("removing near-duplicates")
-        found = await self._find_duplicates()
+        if self._compared is None:
+            self._stand("removing near-duplicates")
+            self._compared = await self._find_duplicates()
+        found = self._compared
         settled = self.duplicates | self.kept | self.dropped
         fresh = [twin for twin in found.removed if twin.id not in settled]
         traits = {row["id"]: row["trait"] for row in read_rows(self.waiting)} if fresh else {}
@@ -135,7 +138,7 @@ class Corpus:
     async def _find_duplicates(self) -> Duplicates:
         import numpy as np
 
-        ids = [row["id"] for row in read_rows(self.waiting)]
+        ids = list(read_ids(self.waiting))
         vectors = self._stored_vectors()
         if len(vectors) > len(ids):
             vectors = vectors[:0]
@@ -185,6 +188,7 @@ class Corpus:
             self._drop(result)
         else:
             self.waiting_file.append([result])
+            self._compared = None
         self._stand(self.progress.phase)
 
     async def _finish(self, ready: set[str], missing: int) -> None:

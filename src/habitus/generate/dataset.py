@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from habitus.errors import UserError
 from habitus.generate.kinds import ALL, Job
 from habitus.models.structured import schema_of
-from habitus.study import read_rows
+from habitus.study import read_ids, read_rows
 from habitus.traits.document import read_traits
 
 if TYPE_CHECKING:
@@ -153,9 +153,9 @@ def note_target(job: Job, want: int, planned_to: int) -> None:
 def funnel(job: Job) -> dict[str, int]:
     """Return how many records were planned, lost at each step, and kept."""
     dataset, kind = job.dataset, job.kind
-    kept = {row["id"] for row in read_rows(dataset.kept)}
+    kept = set(read_ids(dataset.kept))
     lost: dict[str, str] = {row["id"]: row["step"] for row in read_rows(dataset.dropped)}
-    written = {row["id"] for row in read_rows(dataset.waiting(kind.waiting))} if kind.waiting else set()
+    written = set(read_ids(dataset.waiting(kind.waiting))) if kind.waiting else set()
     steps: dict[str, int] = {"planned": len(written | lost.keys() | kept)}
     for step in [*(step for step in kind.steps if step not in kind.late), "dedup", *kind.late]:
         if number := sum(1 for record, at in lost.items() if at == step and record not in kept):

@@ -14,7 +14,7 @@ from habitus.generate.kinds import PREFERENCES
 from habitus.generate.preferences import Kept
 from habitus.generate.spread import share
 from habitus.records import Chat, Drop
-from habitus.study import Rows, read_rows
+from habitus.study import Rows, read_ids, read_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,9 +32,9 @@ class Derived:
     def __init__(self, job: Job, engine: Engine, progress: Progress) -> None:
         self.job, self.engine, self.progress = job, engine, progress
         self.dataset = job.dataset
-        self.kept = {row["id"] for row in read_rows(self.dataset.kept)}
+        self.kept = set(read_ids(self.dataset.kept))
         self.most = 0
-        self.done = self.kept | {row["id"] for row in read_rows(self.dataset.dropped)}
+        self.done = self.kept | set(read_ids(self.dataset.dropped))
         self.kept_file, self.dropped_file, self.traces = map(
             Rows, (self.dataset.kept, self.dataset.dropped, self.dataset.traces)
         )
@@ -50,7 +50,7 @@ class Derived:
         self.progress.want = want
         self.most = math.ceil(want * self.job.study.config.preferences.most_planned)
         self.progress.most_planned = self.most if self.job.kind is PREFERENCES else 0
-        if self.job.kind is not PREFERENCES and not any(True for _ in read_rows(self.job.chats.dataset.kept)):
+        if self.job.kind is not PREFERENCES and not self._chats():
             command = f"habitus generate chats {self.job.study.root}"
             raise UserError(
                 "there are no chats to make it from.", where=str(self.job.chats.dataset.kept), todo=f"Run `{command}`."
@@ -79,7 +79,7 @@ class Derived:
             fresh = (kept for kept in pairable(self.job) if kept.id not in self.done)
             yield from islice(fresh, max(self.most - len(self.done), 0))
             return
-        chats = {row["id"] for row in read_rows(self.job.chats.dataset.kept)} - self.done
+        chats = set(read_ids(self.job.chats.dataset.kept)) - self.done
         for row in read_rows(self.job.chats.dataset.waiting("prompts")):
             if row["id"] in chats:
                 yield Prompt.model_validate(row)
@@ -99,7 +99,7 @@ class Derived:
 
     def _chats(self) -> int:
         """Return how many chats are kept."""
-        return sum(1 for _ in read_rows(self.job.chats.dataset.kept))
+        return sum(1 for _ in read_ids(self.job.chats.dataset.kept))
 
     async def _grow_chats(self, want: int) -> None:
         chats = self.job.chats

@@ -14,7 +14,7 @@ from habitus.generate.briefs import Briefs, built_in_briefs
 from habitus.generate.checks import Checks
 from habitus.generate.plan import Seats, built_in_axes
 from habitus.records import Document
-from habitus.study import read_rows
+from habitus.study import read_ids
 from habitus.traits.document import read_traits
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class Job:
     def usual_count(self) -> int:
         """Return how many rows are wanted: of the plain control, one for each kept chat."""
         if self.kind is PLAIN:
-            return sum(1 for _ in read_rows(self.chats.dataset.kept)) or self.count
+            return sum(1 for _ in read_ids(self.chats.dataset.kept)) or self.count
         return self.count
 
     @cached_property

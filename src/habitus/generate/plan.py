@@ -6,6 +6,7 @@ thousandth seat is the same whether or not the others were ever taken.
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from habitus.traits.document import TraitsDocument
 
 
+@cache
 def built_in_axes() -> dict[str, list[str]]:
     """Return the axes that habitus ships."""
     return yaml.safe_load((Path(__file__).parent / "seats.yaml").read_text(encoding="utf-8"))
