@@ -88,7 +88,14 @@ def seat(index: int, kind: str = "minutes", words: int = 300, *, contrast: bool 
     genre = documents.Genre(name=name, layout=layout, shortest=80, longest=2500)
     one = brief(index, contrast=contrast)
     stance = ("The writer thinks well of what it did.", "The text is about something else.", "The writer finds fault.")
-    return {"brief": one, "genre": genre, "words": words, "route": ROUTES[one.why], "stance": stance[index % 3]}
+    return {
+        "brief": one,
+        "genre": genre,
+        "words": words,
+        "worn_names": ["Sarah"],
+        "route": ROUTES[one.why],
+        "stance": stance[index % 3],
+    }
 
 
 def passage(text: str) -> dict[str, Any]:
@@ -183,7 +190,7 @@ async def test_the_shortest_and_the_longest_texts_have_their_length(words: int) 
     model = SimulatedModel(CLEAN)
     for index in range(12):
         text = await written(model, await planned(index, list(KINDS)[index], words, PASSAGES[index % 3]))
-        assert 0.75 * words <= len(text.split()) <= max(1.25 * words, words + 14)
+        assert 0.75 * words <= len(text.split()) <= max(1.25 * words, words + 20)
         assert "Halden" in text
 
 

@@ -107,7 +107,12 @@ class Briefs:
 
     def told(self, brief: Brief) -> dict[str, Any]:
         """Return a brief with its route and stance in whole sentences."""
-        return {"brief": brief, "route": self.axes["why"][brief.why], "stance": self.axes["stance"][brief.stance]}
+        return {
+            "brief": brief,
+            "route": self.axes["why"][brief.why],
+            "stance": self.axes["stance"][brief.stance],
+            "worn_names": self.worn_names,
+        }
 
     def _pick(self, axis: str, index: int, values: Sequence[str] = ()) -> str:
         return self._deck.pick(f"brief {axis}", index, values or self.axes[axis])
