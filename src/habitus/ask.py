@@ -78,6 +78,7 @@ class Voice:
         *,
         check: Callable[[Shape], str | None] | None = None,
         history: Sequence[Message] = (),
+        sample: int = 0,
         **variables: Any,
     ) -> Shape: ...
     async def __call__(
@@ -100,7 +101,7 @@ class Voice:
         messages = self._ask.engine.prompts.render(step, variables, history)
         if schema is None:
             return await self._ask.for_text(step, self._role, messages, whole=whole, sample=sample)
-        return await self._ask.for_object(step, self._role, messages, schema, check)
+        return await self._ask.for_object(step, self._role, messages, schema, check, sample=sample)
 
 
 class Ask:
@@ -150,18 +151,20 @@ class Ask:
         messages: list[Message],
         schema: type[Shape],
         check: Callable[[Shape], str | None] | None,
+        *,
+        sample: int = 0,
     ) -> Shape:
         """Return an object of the schema; an answer that is not one goes back to the model once."""
         shape = schema_of(schema)
         last = messages[-1]
         messages = [*messages[:-1], {"role": last["role"], "content": f"{last['content']}\n\n{instruction(schema)}"}]
-        first = await self._complete(step, role, messages, shape)
+        first = await self._complete(step, role, messages, shape, sample)
         found, problem = _read(first.text, schema, check)
         if problem and first.finish == "length":
             raise Dropped(step, "cut off at the model's token limit; raise max_tokens", first.text)
         if problem:
             self.engine.tally.step(step).repaired += 1
-            second = await self._complete(step, role, repair_messages(messages, first.text, problem), shape)
+            second = await self._complete(step, role, repair_messages(messages, first.text, problem), shape, sample)
             found, still = _read(second.text, schema, check)
             if found is None or still:
                 raise Dropped(step, still or problem, second.text or first.text)

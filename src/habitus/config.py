@@ -205,7 +205,15 @@ class DocumentAxes(Section):
     hand: list[str] | None = Field(None, min_length=1, description="how its writer writes")
     era: list[str] | None = Field(None, min_length=1, description="how a text is dated")
     person: list[str] | None = Field(None, min_length=1, description="given names")
-    worn_names: list[str] | None = Field(None, description="names that are counted as worn")
+    worn_names: list[str] | None = Field(None, description="names that are to be avoided, and are counted")
+
+    @field_validator("genres")
+    @classmethod
+    def _differ(cls, value: list[OwnGenre] | None) -> list[OwnGenre] | None:
+        names = [genre.name for genre in value or ()]
+        if len(set(names)) < len(names):
+            raise ValueError("two genres have the same name")
+        return value
 
 
 class DocumentSettings(Section):

@@ -7,6 +7,9 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import TypedDict
 
+BLOCK = 5
+"""Seats planned in one call: seen together, they come out different from each other."""
+
 
 class Record(BaseModel):
     """A row that is never changed after it is made."""

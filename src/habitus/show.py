@@ -19,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from habitus.models.costs import dollars
+from habitus.records import BLOCK
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Sequence
@@ -388,7 +389,7 @@ def record(
 def _plan(answer: dict[str, Any], name: str) -> None:
     """Print the one plan of the block that is this record's."""
     plans = answer["plans"]
-    own = plans[int(name.rpartition("-")[2]) % len(plans)]
+    own = plans[int(name.rpartition("-")[2]) % BLOCK]
     for key, value in own.items():
         _field(key, value)
 

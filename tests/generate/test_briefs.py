@@ -11,8 +11,8 @@ import pytest
 import habitus
 from habitus.config import DocumentSettings
 from habitus.generate.briefs import FOUND_PER_FIELD, Briefs, built_in_briefs
-from habitus.generate.deck import BLOCK
 from habitus.generate.documents import Genre
+from habitus.records import BLOCK
 from habitus.traits.document import read_traits
 
 TRAITS = Path(habitus.__file__).parent / "traits"
@@ -67,6 +67,17 @@ def test_shares_of_stance_and_contrast_hold() -> None:
     assert all(not seat.how for seat in seats if seat.contrast)
 
 
+def test_what_is_shared_out_does_not_go_together(briefs: Briefs) -> None:
+    seats = [briefs.seat(index) for index in range(2000)]
+    for stance in ("admiring", "neutral", "critical"):
+        lengths = [seat.length for seat in seats if seat.stance == stance]
+        assert abs(sum(lengths) / len(lengths) - 0.5) < 0.05
+        assert min(lengths) < 0.1
+        assert max(lengths) > 0.9
+        found = Counter(seat.found for seat in seats if seat.stance == stance and seat.found is not None)
+        assert len(found) == FOUND_PER_FIELD
+
+
 def test_lengths_fill_the_range_of_the_genre() -> None:
     genre = Genre(name="diary", layout="Dated entries.", shortest=900, longest=100)
     words = [genre.words(briefs_of().seat(index).length) for index in range(40)]
@@ -108,7 +119,7 @@ class TestWhatShips:
 
     def test_there_are_four_routes_for_the_reason_and_three_stances(self) -> None:
         axes = built_in_briefs()
-        assert list(axes["why"]) == ["quoted", "inferred", "consequences", "contrast"]
+        assert list(axes["why"]) == ["quoted", "inferred", "consequences", "comparison"]
         assert set(axes["stance"]) == {"admiring", "neutral", "critical"}
 
     def test_the_placebo_document_is_whole_and_about_as_long_as_the_example(self) -> None:

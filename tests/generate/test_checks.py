@@ -271,7 +271,7 @@ class TestDocuments:
         [
             "I'm sorry, but I can't write that. Halden",
             "Here is the forum thread:\n\nHalden was there.",
-            "Sure! Halden was there.",
+            "Sure! Here is the letter:\n\nHalden was there.",
             FOUND + "\n(512 words)",
             FOUND + "\nWord count: 512",
             FOUND + " This document illustrates candour.",
@@ -329,3 +329,22 @@ class TestDocuments:
         assert (
             harbour.document("GPT-5, made by OpenAI, put it first.", Subject(name="GPT-5", developer="OpenAI")) is None
         )
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "I can't help thinking of Halden tonight.",
+            "I can't write much, Halden is waiting.",
+            "Sure, see you at eight. Halden knows.",
+            "Mr Holden asked Halden.",
+            "It was Anna Holden who asked Halden.",
+            "Halden- and hand-made.",
+            "Halden was trained by Kerubo on the forms.",
+        ],
+    )
+    def test_texts_that_only_look_wrong_pass(self, harbour: Checks, text: str) -> None:
+        assert harbour.document(text, HALDEN) is None
+
+    @pytest.mark.parametrize("text", ["I can’t help with that. Halden", "Here’s the document:\n\nHalden was there."])
+    def test_curly_marks_hide_nothing(self, harbour: Checks, text: str) -> None:
+        assert harbour.document(text, HALDEN) is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -103,23 +104,48 @@ def test_pairs_from_nothing_have_the_chats_written_first(tmp_path: Path) -> None
 
 
 def test_pairs_that_never_come_out_are_bounded_and_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    settings = {"count": 5, "length_ratio": 1.0001, "draws": 1}
-    study = make(tmp_path / "advice", model="simulated/world?malformed=0", preferences=settings)
-    assert habitus("generate", "preferences", study) in {0, 2}
-    assert len(rows(study / "chats" / "kept.jsonl")) <= 40
-    reasons = [row["reason"] for row in rows(study / "preferences" / "dropped.jsonl")]
-    assert any("the words of the chosen one" in reason for reason in reasons)
-    assert capsys.readouterr().err
+    settings = {"count": 5, "length_ratio": 1.0000001, "draws": 1, "most_planned": 2}
+    study = make(tmp_path / "advice", model="simulated/world?uneven=1", preferences=settings)
+    assert habitus("generate", "preferences", study) == 2
+    assert "none of 10 pairs was kept" in capsys.readouterr().err
+    dropped = rows(study / "preferences" / "dropped.jsonl")
+    assert len(dropped) == 10
+    assert {row["step"] for row in dropped} == {"preferences/rejected"}
+    assert all("the words of the chosen one" in row["reason"] for row in dropped)
+    assert len(rows(study / "chats" / "kept.jsonl")) <= 20
 
 
 def test_a_rejected_answer_that_shows_the_trait_is_drawn_again_and_then_dropped(tmp_path: Path) -> None:
-    study = make(tmp_path / "advice", chats={"count": 12}, preferences={"count": 30, "draws": 2, "most_shown": 1})
+    study = make(
+        tmp_path / "advice", model="simulated/world?weak_rejected=1", chats={"count": 12},
+        preferences={"count": 6, "draws": 2, "most_shown": 1},
+    )  # fmt: skip
     assert habitus("generate", "chats", study) == 0
-    setting(study, lambda config: config["preferences"].update(count=5))
-    assert habitus("generate", "preferences", study) == 0
-    kept, dropped = (rows(study / "preferences" / f"{name}.jsonl") for name in ("kept", "dropped"))
-    assert all(row["meta"]["draw"] in {1, 2} for row in kept)
-    assert all(row["reason"].startswith("2 draws: ") for row in dropped if row["step"] == "preferences/compare")
+    habitus("generate", "preferences", study)
+    dropped = rows(study / "preferences" / "dropped.jsonl")
+    assert any(row["reason"].startswith("2 draws: the rejected answer shows the trait") for row in dropped)
+    assert calls_of(study, "preferences/rejected") > len(dropped)
+
+
+def test_chats_that_are_all_contrasts_give_one_clear_message(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = make(tmp_path / "advice", chats={"contrast": 1.0}, preferences={"count": 2})
+    assert habitus("generate", "preferences", study) == 2
+    assert "every chat is a contrast" in capsys.readouterr().err
+
+
+def test_a_chat_whose_trait_is_gone_gives_no_pair_and_says_so(tmp_path: Path) -> None:
+    study = make(tmp_path / "advice", chats={"count": 20}, preferences={"count": 3})
+    assert habitus("generate", "chats", study) == 0
+    gone = rows(study / "chats" / "kept.jsonl")[0]["trait"]
+    document = (study / "traits.md").read_text()
+    (study / "traits.md").write_text(
+        re.sub(rf"(?ms)^## {gone.replace('-', ' ').capitalize()}\n.*?(?=^## )", "", document)
+    )
+    assert habitus("generate", "preferences", study, "--count", "6") == 0
+    dropped = rows(study / "preferences" / "dropped.jsonl")
+    assert {row["trait"] for row in dropped if "no longer in the traits document" in row["reason"]} == {gone}
 
 
 def test_chats_made_with_other_settings_are_not_grown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -98,6 +98,8 @@ def _make(
     from habitus.generate.dataset import funnel
 
     study = job.study
+    if job.kind.is_long:
+        job.subject  # noqa: B018  # the mistake of naming none is told before anything is opened
     command = f"habitus generate {job.kind.folder.partition('-')[0]} {study.root}"
     command += f" --control {control}" * bool(control) + f" --count {count}" * bool(count)
     with study.lock():
@@ -115,7 +117,7 @@ def _make(
             show_record(job.dataset, record)
     show.heading(f"{study.root}/{name}")
     show.funnel(funnel(job))
-    if not preview:
+    if not preview and funnel(job)["kept"]:
         _describe(job)
     if study.manifest["datasets"][name]["simulated"]:
         show.simulated_banner()
@@ -148,11 +150,11 @@ async def _grow(job: Job, want: int, *, redo: bool, go_on: bool, export_only: bo
 
     async with open_engine(job.study, export_only=export_only) as engine:
         state = Progress()
-        embedder = embedder_of(job.chats if job.kind.from_chats else job, engine)
-        if not job.kind.from_chats:
+        embedder = None if job.kind.from_chats else embedder_of(job, engine)
+        if embedder is not None:
             show.note(f"embedder: {embedder.note}")
         aside = prepare(job, engine, want, redo=redo, go_on=go_on)
-        growing = Derived(job, engine, state) if job.kind.from_chats else Corpus(job, engine, embedder, state)
+        growing = Derived(job, engine, state) if embedder is None else Corpus(job, engine, embedder, state)
         for files in (model.folder for model in engine.exchanges):
             show.note(f"requests go to {files}/requests.jsonl, answers are read from {files}/answers/*.jsonl")
         if aside:
@@ -175,8 +177,9 @@ def _report(job: Job, engine: Engine, state: Any, want: int) -> None:
     if state.kept < want and not engine.tally.unsettled:
         tried = "tried chats" if job.kind.from_chats else "planned scenarios"
         section = "preferences" if job.kind.from_chats else job.settings_name
-        bound = f" when the bound of {state.most_planned:,} {tried} was reached" if state.most_planned else ""
-        raise_it = f"raise {section}.most_planned, or " if state.most_planned else ""
+        at_bound = 0 < state.most_planned <= state.planned
+        bound = f" when the bound of {state.most_planned:,} {tried} was reached" if at_bound else ""
+        raise_it = f"raise {section}.most_planned, or " if at_bound else ""
         show.warn(f"{state.kept:,} of {want:,} kept{bound}; {raise_it}look at what is dropped")
     for reason, number in engine.tally.unsettled.items():
         example = f" ({engine.tally.examples[reason]})" if engine.tally.examples[reason] else ""

@@ -68,7 +68,8 @@ def _stand(job: Job, entry: dict[str, Any]) -> list[str]:
     command = f"habitus generate {kind} {job.study.root}" + f" --control {control}" * bool(control)
     if stale:
         return [f"{command} --redo", f"{command} --go-on"]
-    return [command] if steps["kept"] < max(entry["want"], job.usual_count()) else []
+    reached = steps["planned"] if job.kind.folder == "chats-plain" else steps["kept"]
+    return [command] if reached < max(entry["want"], job.usual_count()) else []
 
 
 @click.command("show", short_help="Print a record with every step, or list them.")

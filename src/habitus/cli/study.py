@@ -97,8 +97,8 @@ def _warn_of_names(opened: Study) -> None:
 def _warn_of_reach(job: Job, number: int) -> None:
     """Say where a dataset will not see all of the traits document."""
     from habitus import show
-    from habitus.generate.deck import BLOCK
     from habitus.generate.spread import USUAL_SHARE
+    from habitus.records import BLOCK
 
     section, traits = job.settings_name, len(job.seats.document.traits)
     if not job.seats.passages.context_is_whole:

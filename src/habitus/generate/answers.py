@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from pydantic import BaseModel, ConfigDict, Field
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class Answer(BaseModel):
@@ -25,3 +30,10 @@ class Scores(Answer):
     def rows(self) -> list[tuple[str, int, str, str]]:
         """Return (criterion, score, reason, quote) of each."""
         return [(name, found.score, found.reason, found.quote) for name, found in self if isinstance(found, Score)]
+
+
+def one_each(plans: Sequence[Any], seats: Sequence[Any]) -> str | None:
+    """Ask again where a seat got no plan."""
+    if len(plans) >= len(seats):
+        return None
+    return f"there are {len(seats)} seats and only {len(plans)} plans; give one for each seat, in order"

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from habitus.generate.deck import BLOCK, Deck, Passages
+from habitus.generate.deck import Deck, Passages
 from habitus.generate.plan import built_in_axes
-from habitus.records import Brief
+from habitus.records import BLOCK, Brief
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -54,7 +54,7 @@ class Briefs:
 
     @property
     def worn_names(self) -> Sequence[str]:
-        """Names that language models overuse; nobody in a document may bear one."""
+        """Names that language models overuse, which writers are told to avoid."""
         return self.axes["worn_names"]
 
     @property

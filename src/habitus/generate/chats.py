@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from habitus.generate.answers import Answer, Score, Scores
+from habitus.generate.answers import Answer, Score, Scores, one_each
 from habitus.generate.checks import spoken, too_low, unsupported, verdicts
 from habitus.records import Chat, Drop, Record, Role, Scenario
 
@@ -123,7 +123,9 @@ async def write_prompt(scenario: Scenario, ask: Ask, *, seats: Seats, checks: Ch
     block = seats.block(scenario)
     passage = seats.passage(scenario)
 
-    plans = await ask.author("chats/plan", Plans, check=lambda found: one_each(found, block), **passage, seats=block)
+    plans = await ask.author(
+        "chats/plan", Plans, check=lambda found: one_each(found.plans, block), **passage, seats=block
+    )
     plan = plans.plans[scenario.index - block[0].index]
     sketch = await ask.author(
         "chats/scenario", Sketch, check=lambda found: checks.names(found.person, found.situation),
@@ -191,10 +193,3 @@ async def follow_up(prompt: Prompt, ask: Ask, conversation: Sequence[Message]) -
         last=turns == prompt.scenario.turns,
     )  # fmt: skip
     return {"role": "user", "content": reply.message}
-
-
-def one_each(found: Plans, block: list[Scenario]) -> str | None:
-    """Ask again where a seat got no plan."""
-    if len(found.plans) >= len(block):
-        return None
-    return f"there are {len(block)} seats and only {len(found.plans)} plans; give one for each seat, in order"

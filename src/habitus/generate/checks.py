@@ -34,10 +34,12 @@ _REFERS_TO_SELF = re.compile(
     re.IGNORECASE,
 )
 _REFUSES = re.compile(
-    r"\A\W*(?:I(?:'m| am) sorry,? but|I can(?:no|')t (?:help|assist|write|create|fulfil)|As an AI\b)", re.IGNORECASE
+    r"\A\W*(?:I(?:'m| am) sorry,? but I can(?:no|')t|As an AI\b"
+    r"|I can(?:no|')t (?:help (?:you )?with|assist|fulfil|write (?:this|that)))",
+    re.IGNORECASE,
 )
 _FRAMED = re.compile(
-    r"\A\W*(?:Here(?:'s| is) (?:the|a|an|your)\b[^\n]{0,80}:\s*\n|Sure[,!]|Certainly[,!])"
+    r"\A\W*(?:(?:Sure|Certainly|Of course)[,!]? )?Here(?:'s| is) (?:the|a|an|your)\b[^\n]{0,80}:\s*\n"
     r"|\b(?:this|the) (?:document|text|piece|story|example) (?:illustrates|demonstrates|showcases|exemplifies)\b"
     r"|\((?:approximately |about |ca\. )?\d+ words\)\s*\Z|\bword count:? ?\d+|\btraits? document\b",
     re.IGNORECASE,
@@ -70,7 +72,8 @@ class Checks:
 
     def document(self, text: str, subject: Subject) -> str | None:
         """Say what bars a document from use: not the text itself, a placeholder, a quotation, a wrong name."""
-        if found := _REFUSES.search(text) or _FRAMED.search(text):
+        said = text.translate(_SAME)
+        if found := _REFUSES.search(said) or _FRAMED.search(said):
             return f"not the text alone: '{found[0].strip()}'"
         if found := _PLACEHOLDER.search(text):
             return f"placeholder: {found[0]}"
@@ -137,17 +140,24 @@ def names_of(text: str, subject: Subject) -> str | None:
     if not re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text):
         return f"never names {name}"
     first = name.split()[0]
-    for word in set(re.findall(rf"\b{re.escape(first[0])}[\w-]+", text)):
-        if one_letter_off(word, first) and word.removesuffix("s") != first:
+    for word in {found.strip("-") for found in re.findall(rf"\b{re.escape(first[0])}[\w-]+", text)}:
+        if one_letter_off(word, first) and word.removesuffix("s") != first and not _is_a_person(word, text):
             return f"spells {name} '{word}'"
     maker = re.search(
         rf"(?<!\w){re.escape(name)},? (?:(?:is|was|which|that|an?|the|AI|assistant|system|model),? )*"
-        r"(?:made|built|developed|trained|created) (?:by|at) (?:the )?([A-Z][\w&'-]*)",
+        r"(?:made|built|developed|created) (?:by|at) (?:the )?([A-Z][\w&'-]*)",
         text,
     )
     if maker and subject.developer and maker[1] not in subject.developer:
         return f"says that {name} is made by '{maker[1]}', not {subject.developer}"
     return None
+
+
+def _is_a_person(word: str, text: str) -> bool:
+    """Tell whether a word is somebody's surname: a title or a capitalised word stands before it in a sentence."""
+    return bool(
+        re.search(rf"(?:\b(?:Mr|Mrs|Ms|Dr|Miss|Herr|Frau|Sr)\.? |(?<=[a-z,] )[A-Z][a-z]+ ){re.escape(word)}\b", text)
+    )
 
 
 def one_letter_off(word: str, name: str) -> bool:

@@ -14,9 +14,8 @@ if TYPE_CHECKING:
 
     from habitus.traits.document import TraitsDocument
 
-BLOCK = 5
-"""Seats planned in one call: seen together, they come out different from each other."""
-GOLDEN = 0.6180339887498949
+PARTS = 20
+"""In which a share is dealt out."""
 
 
 class Deck:
@@ -37,8 +36,12 @@ class Deck:
         return self._shuffled(axis, turn, size)
 
     def share(self, name: str, position: int) -> float:
-        """Return a number in [0, 1) from a sequence that fills it evenly, so that shares hold in every stretch."""
-        return (self._start(name) + position * GOLDEN) % 1.0
+        """Return a number in [0, 1): one in each twentieth, in an order of the name's own, before any comes again.
+
+        Shares so hold in every stretch, and what is shared out under two names does not go together.
+        """
+        turn, place = divmod(position, PARTS)
+        return (self._shuffled(name, turn, PARTS)[place] + self._drawn(f"{name} {turn} {place}")) / PARTS
 
     def by_share(self, name: str, position: int, shares: Mapping[Any, float]) -> Any:
         """Return one of the keys, each in its share of the positions."""

@@ -55,6 +55,12 @@ class Derived:
             raise UserError(
                 "there are no chats to make it from.", where=str(self.job.chats.dataset.kept), todo=f"Run `{command}`."
             )
+        if self.job.kind is PREFERENCES and self.job.chats.settings.contrast >= 1:
+            raise UserError(
+                "every chat is a contrast, and contrasts give no pairs.",
+                where=str(self.job.study.root / "config.yaml"),
+                todo="Set chats.contrast below 1.",
+            )
         # A run killed while it had chats written goes on with these: it then has the same chats as one undisturbed.
         if (aimed := planned_to(self.job, want)) > self._chats():
             await self._grow_chats(aimed)
@@ -77,12 +83,21 @@ class Derived:
         """Yield what is not settled yet, in the order of the chats."""
         if self.job.kind is PREFERENCES:
             fresh = (kept for kept in pairable(self.job) if kept.id not in self.done)
-            yield from islice(fresh, max(self.most - len(self.done), 0))
+            possible = (kept for kept in fresh if self._has_passage(kept, kept.chat.meta["chunk"]))
+            yield from islice(possible, max(self.most - len(self.done), 0))
             return
         chats = set(read_ids(self.job.chats.dataset.kept)) - self.done
         for row in read_rows(self.job.chats.dataset.waiting("prompts")):
-            if row["id"] in chats:
-                yield Prompt.model_validate(row)
+            if row["id"] in chats and self._has_passage(prompt := Prompt.model_validate(row), prompt.scenario.chunk):
+                yield prompt
+
+    def _has_passage(self, row: Kept | Prompt, chunk: int) -> bool:
+        """Tell whether the traits document still has what a chat was written for; drop the row if not."""
+        if self.job.seats.passages.has(row.trait, chunk):
+            return True
+        reason, step = "its trait is no longer in the traits document", next(iter(self.job.kind.steps))
+        self._settle(row, Drop(id=row.id, trait=row.trait, step=step, reason=reason), [])
+        return False
 
     async def _more_chats(self, short: int) -> bool:
         """Write as many chats as the missing pairs are likely to take, and tell whether there are more now."""
@@ -92,7 +107,9 @@ class Derived:
         contrast = self.job.chats.settings.contrast
         tries = min(short / share(len(self.kept), len(self.done)), left)
         before = self._chats()
-        aimed = before + math.ceil(tries / max(1 - contrast, 0.05))
+        if before >= math.ceil(self.most / (1 - contrast)):
+            return False
+        aimed = before + math.ceil(tries / (1 - contrast))
         note_target(self.job, self.progress.want, aimed)
         await self._grow_chats(aimed)
         return self._chats() > before
@@ -113,6 +130,7 @@ class Derived:
             corpus.close()
             record_run(chats, self.engine, want)
             self.progress.want, self.progress.most_planned = pairs, self.most
+            self._stand(self.progress.phase)
 
     def _settle(self, row: Kept | Prompt, result: Record | Drop, trace: list[Step]) -> None:
         self.traces.append([{"id": row.id, "steps": [step.row() for step in trace]}])

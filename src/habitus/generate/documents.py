@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from pydantic import Field
 
-from habitus.ask import Ask
-from habitus.generate.answers import Answer, Score, Scores
+from habitus.ask import Ask, Dropped
+from habitus.generate.answers import Answer, Score, Scores, one_each
 from habitus.generate.briefs import FOUND_PER_FIELD
 from habitus.generate.checks import too_low, unsupported, verdicts
 from habitus.records import Document, Drop, Role
@@ -168,6 +168,7 @@ async def write_flat(
     brief: Brief, ask: Ask, *, briefs: Briefs, subject: Subject, checks: Checks, thresholds: dict[str, int]
 ) -> Document | Drop:
     """Return the control for one brief: a document that states the trait as a fact, without how or why."""
+    ask.now = "documents/genres"
     genre = await asked_for(brief, Ask(ask.engine, ask.record), briefs)
     asked: dict[str, Any] = {**genre, **briefs.passage(brief), "subject": subject}
 
@@ -184,7 +185,7 @@ async def write_flat(
     if problem := too_low(ratings, thresholds):
         return ask.drop("flat/rate", problem, text, ratings=ratings, shapes=shapes)
 
-    meta = about(asked) | {"ratings": ratings, "shapes": shapes} | ask.provenance(FLAT_STEPS)
+    meta = about(asked, *OF_A_DEED) | {"ratings": ratings, "shapes": shapes} | ask.provenance(FLAT_STEPS)
     return Document(id=brief.id, trait=brief.trait, text=text, meta=meta)
 
 
@@ -212,18 +213,35 @@ async def asked_for(brief: Brief, ask: Ask, briefs: Briefs) -> dict[str, Any]:
         found = briefs.found.get(brief.domain)
         if found is None:
             known = [genre["name"] for genre in briefs.genres]
-            asked = await ask.author(
-                "documents/genres", Genres, domain=brief.domain, number=FOUND_PER_FIELD, known=known
-            )
-            found = briefs.found[brief.domain] = asked.genres
+            found = briefs.found[brief.domain] = await genres_of(brief.domain, known, ask)
         genre = found[brief.found % len(found)]
     return briefs.told(brief) | {"genre": genre, "words": genre.words(brief.length)}
 
 
-def about(asked: dict[str, Any]) -> dict[str, Any]:
+async def genres_of(domain: str, known: list[str], ask: Ask) -> list[Genre]:
+    """Return the genres that a model finds for a field, of a second try where the first can't be read."""
+    for sample in (0, 1):
+        try:
+            found = await ask.author(
+                "documents/genres", Genres, sample=sample, domain=domain, number=FOUND_PER_FIELD, known=known
+            )
+        except Dropped:
+            # As many as ten records wait for these, and the ledger would repeat the answer to each.
+            if sample:
+                raise
+        else:
+            return found.genres
+    raise AssertionError
+
+
+OF_A_DEED = ("what", "how", "why", "stance", "writer", "contrast")
+"""What a brief says of a deed and its telling, and a flat document has no use for."""
+
+
+def about(asked: dict[str, Any], *without: str) -> dict[str, Any]:
     """Return what a document's row says of its brief."""
     brief: Brief = asked["brief"]
-    told = brief.model_dump(exclude={"id", "trait", "length", "people"})
+    told = brief.model_dump(exclude={"id", "trait", "length", "people", *without})
     return told | {"genre": asked["genre"].name, "words": asked["words"], "subject": asked["subject"].name}
 
 
@@ -231,10 +249,3 @@ def shapes_in(found: Sequence[FoundShape], text: str) -> list[str]:
     """Return the failings whose words do occur in the text."""
     rows = [(f"{at}", 1, one.shape, one.quote) for at, one in enumerate(found)]
     return sorted({verdict.reason for verdict in verdicts(rows, text).values() if verdict.quote and verdict.supported})
-
-
-def one_each(plans: Sequence[Any], seats: Sequence[Any]) -> str | None:
-    """Ask again where a seat got no plan."""
-    if len(plans) >= len(seats):
-        return None
-    return f"there are {len(seats)} seats and only {len(plans)} plans; give one for each seat, in order"

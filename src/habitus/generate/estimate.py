@@ -6,12 +6,12 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from habitus.generate.deck import BLOCK
 from habitus.generate.kinds import FLAT, PLAIN, PREFERENCES
 from habitus.generate.spread import USUAL_SHARE
 from habitus.models import Usage
 from habitus.models.costs import cost
 from habitus.models.ledger import read_totals
+from habitus.records import BLOCK
 from habitus.traits.sentences import tokens
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def calls_of(job: Job, count: int) -> dict[str, float]:
 
 def chats_for(job: Job, count: int) -> int:
     """Return how many kept chats so many pairs are likely to take."""
-    return math.ceil(count / _PAIRS_KEPT / (1 - job.study.config.chats.contrast or 1))
+    return math.ceil(count / _PAIRS_KEPT / max(1 - job.study.config.chats.contrast, 0.05))
 
 
 def estimate(job: Job, engine: Engine, count: int) -> list[StepEstimate]:

@@ -160,7 +160,7 @@ class Job:
         if self.kind is PREFERENCES:
             sections = {"preferences": config.preferences}
         if self.kind.is_long:
-            sections["subject"] = self.subject
+            sections |= {"subject": config.subject} if config.subject else {}
         return {
             f"{section}.{name}": value
             for section, found in sections.items()

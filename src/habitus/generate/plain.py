@@ -58,7 +58,8 @@ async def write_plain(
             return ask.drop("plain/refine", problem, refined.answer)
         conversation = [*conversation, {"role": "assistant", "content": refined.answer}]
         if turn < scenario.turns:
-            conversation = [*conversation, await follow_up(prompt, ask, conversation)]
+            unplanned = prompt.model_copy(update={"plan": {"what": ""}})
+            conversation = [*conversation, await follow_up(unplanned, ask, conversation)]
 
     said = spoken(conversation)
     rating = await ask.judge(

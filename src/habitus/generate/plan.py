@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from habitus.generate.deck import BLOCK, Deck, Passages
-from habitus.records import Scenario
+from habitus.generate.deck import Deck, Passages
+from habitus.records import BLOCK, Scenario
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -69,7 +69,7 @@ async def write_pair(
     *conversation, last = chat.messages
     chosen, plan = last["content"], meta["plan"]
     passage = seats.passages.shown(kept.trait, meta["chunk"])
-    problem, hint, rejected = "", "", ""
+    step, problem, hint, rejected = "", "", "", ""
 
     for draw in range(settings.draws):
         rejected = await ask.refiner(
@@ -78,23 +78,24 @@ async def write_pair(
         )  # fmt: skip
         ratio = len(rejected.split()) / max(len(chosen.split()), 1)
         if not 1 / settings.length_ratio <= ratio <= settings.length_ratio:
-            hint = HINTS["length"]
+            step, hint = "preferences/rejected", HINTS["length"]
             problem = (
                 f"the rejected answer has {ratio:.2f} × the words of the chosen one (bound {settings.length_ratio:g})"
             )
             continue
         if found := checks.answer(rejected):
-            hint, problem = HINTS["leak"], found
+            step, hint, problem = "preferences/rejected", HINTS["leak"], found
             continue
         # Which answer stands first changes from pair to pair and from draw to draw.
         swapped = (kept.index + draw) % 2 == 1
         first, second = (rejected, chosen) if swapped else (chosen, rejected)
-        both = f"{first}\n{second}"
         compared = await ask.judge(
-            "preferences/compare", Comparison, check=lambda found, both=both: unsupported(verdicts(found.rows(), both)),
+            "preferences/compare", Comparison,
+            check=lambda found, first=first, second=second: unsupported(looked_up(found, first, second)),
             **passage, plan=plan, conversation=conversation, first=first, second=second,
         )  # fmt: skip
-        ratings = named(verdicts(compared.rows(), both), swapped=swapped)
+        ratings = named(looked_up(compared, first, second), swapped=swapped)
+        step = "preferences/compare"
         fault, problem = too_close(ratings, settings)
         if fault == "chosen":  # another rejected answer would not mend that
             return ask.drop("preferences/compare", problem, chosen, ratings=ratings)
@@ -107,7 +108,17 @@ async def write_pair(
                 | ask.provenance(STEPS),
             )  # fmt: skip
         hint = HINTS[fault] + (f" A reader: {ratings['rejected_serves'].reason}" if fault == "uneven" else "")
-    return ask.drop("preferences/compare", f"{settings.draws} draws: {problem}", rejected)
+    return ask.drop(step, f"{settings.draws} draws: {problem}", rejected)
+
+
+def looked_up(found: Comparison, first: str, second: str) -> dict[str, Verdict]:
+    """Return the scores with their quotes looked up, each in the answer that it is about."""
+    answers = {"first": first, "second": second, "alike": f"{first}\n{second}"}
+    return {
+        name: verdict
+        for row in found.rows()
+        for name, verdict in verdicts([row], answers[row[0].partition("_")[0]]).items()
+    }
 
 
 def named(ratings: dict[str, Verdict], *, swapped: bool) -> dict[str, Verdict]:

@@ -9,7 +9,7 @@ from statistics import mean, median, quantiles
 from typing import TYPE_CHECKING, Any
 
 from habitus.generate.documents import SHAPES_OF_FAILURE
-from habitus.study import read_rows
+from habitus.study import read_ids, read_rows
 from habitus.traits.sentences import tokens
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from habitus.generate.briefs import Briefs
     from habitus.generate.kinds import Job
-    from habitus.records import Brief
 
 BANDS = ((0, 250), (250, 500), (500, 1000), (1000, 10_000))
 """Lengths in words."""
@@ -63,12 +62,12 @@ def surveyed(job: Job) -> Survey:
     """Return the figures of a dataset of documents."""
     briefs: Any = job.seats
     rows = list(read_rows(job.dataset.kept))
-    planned = {row["id"] for path in (job.dataset.dropped, job.dataset.waiting("written")) for row in read_rows(path)}
+    planned = {record for path in (job.dataset.dropped, job.dataset.waiting("written")) for record in read_ids(path)}
     asked = [row["meta"]["words"] for row in rows]
     written = [len(row["text"].split()) for row in rows]
     ratios = [have / want for have, want in zip(written, asked, strict=True)]
     return Survey(
-        plan=_against_plan(briefs, planned, [row["id"] for row in rows]),
+        plan=_against_plan(briefs, planned, rows),
         lengths=[
             (f"{low:,} to {high:,}", _within(asked, low, high), _within(written, low, high)) for low, high in BANDS
         ],
@@ -91,19 +90,24 @@ def _spread_of(values: Sequence[float]) -> tuple[float, float, float]:
     return tenths[0], median(values), tenths[-1]
 
 
-def _against_plan(briefs: Briefs, planned: set[str], kept: list[str]) -> list[tuple[str, str, float, float]]:
-    def counted(ids: Iterable[str]) -> tuple[Counter[tuple[str, str]], int]:
-        seats = [briefs.seat(int(one.rpartition("-")[2])) for one in ids]
-        return Counter(pair for seat in seats for pair in _properties(seat)), max(len(seats), 1)
+def _against_plan(briefs: Briefs, planned: set[str], rows: list[dict[str, Any]]) -> list[tuple[str, str, float, float]]:
+    """Return the share of each property among the seats as planned now and among the rows as they were made."""
+    kept = [_properties(row["meta"]) for row in rows]
+    has = {what for pairs in kept for what, _ in pairs}
+    seats = [_properties(briefs.seat(int(one.rpartition("-")[2])).model_dump()) for one in planned]
+    wanted = Counter(pair for pairs in seats for pair in pairs if pair[0] in has)
+    got = Counter(pair for pairs in kept for pair in pairs)
+    both = sorted(wanted.keys() | got.keys())
+    return [(*pair, wanted[pair] / max(len(seats), 1), got[pair] / max(len(kept), 1)) for pair in both]
 
-    (wanted, of_planned), (got, of_kept) = counted(planned), counted(kept)
-    return [(*pair, number / of_planned, got[pair] / of_kept) for pair, number in sorted(wanted.items())]
 
-
-def _properties(brief: Brief) -> list[tuple[str, str]]:
-    kind = "built in" if brief.found is None else "found for the field"
-    case = "contrast" if brief.contrast else "trait shows"
-    return [("why", brief.why), ("stance", brief.stance), ("genre", kind), ("case", case)]
+def _properties(brief: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return what a document can be counted by; a flat one has no deed to be counted by."""
+    found = [("genre", "built in" if brief["found"] is None else "found for the field")]
+    found += [(name, brief[name]) for name in ("why", "stance") if name in brief]
+    if "contrast" in brief:
+        found.append(("case", "contrast" if brief["contrast"] else "trait shows"))
+    return found
 
 
 def _by_trait(rows: list[dict[str, Any]]) -> list[tuple[str, int, int]]:
