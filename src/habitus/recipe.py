@@ -272,7 +272,7 @@ class Engine:
         if spent >= budget or spent + expected > budget * (1 + 1e-9):
             self.stop(
                 RunStopped(
-                    f"The budget of ${budget:.2f} is reached (${spent:.2f} spent). "
+                    f"The budget of ${budget:.2f} is reached, or the next call would pass it (${spent:.2f} spent). "
                     "Raise `budget` in config.yaml and run the same command to go on."
                 )
             )

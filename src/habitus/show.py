@@ -191,7 +191,7 @@ def plan(rows: Sequence[StepEstimate], what: str) -> None:
 def bill(totals: Sequence[StepTotal]) -> None:
     """Print what the ledger holds, by step and model."""
     rows = [
-        [one.step, one.model, f"{one.calls:,}", f"{one.input_tokens:,}", f"{one.output_tokens:,}",
+        [one.step, one.model, f"{one.calls:,}", _tokens(one.input_tokens), _tokens(one.output_tokens),
          _price(one.calls, one.dollars, one.unpriced)]
         for one in totals
     ]  # fmt: skip
@@ -204,6 +204,11 @@ def bill(totals: Sequence[StepTotal]) -> None:
         rows,
         total=["total", "", f"{calls:,}", f"{tokens_in:,}", f"{tokens_out:,}", price],
     )  # fmt: skip
+
+
+def _tokens(number: int) -> str:
+    """Return a number of tokens; no call has none, so none is none that were told."""
+    return f"{number:,}" if number else "unknown"
 
 
 def _price(calls: int, spent: float, unpriced: int) -> str:

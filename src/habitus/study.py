@@ -224,11 +224,11 @@ def encode(row: BaseModel | dict[str, Any]) -> bytes:
         return orjson.dumps(_whole(value), default=_plain, option=orjson.OPT_APPEND_NEWLINE)
 
 
-def read_rows(path: Path) -> Iterator[dict[str, Any]]:
+def read_rows(path: Path, *needs: str) -> Iterator[dict[str, Any]]:
     """Yield the rows of a JSONL file; an unfinished last line is passed over, nothing where there is no file.
 
     Raises:
-        UserError: a line is not a JSON object.
+        UserError: a line is not a JSON object, or lacks a key that it needs.
 
     """
     if not path.exists():
@@ -237,10 +237,10 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
         for number, line in enumerate(file, start=1):
             if not line.endswith(b"\n"):
                 return
-            yield _row(line, path, number)
+            yield _row(line, path, number, needs)
 
 
-def _row(line: bytes, path: Path, number: int) -> dict[str, Any]:
+def _row(line: bytes, path: Path, number: int, needs: tuple[str, ...] = ()) -> dict[str, Any]:
     try:
         row = orjson.loads(line)
     except orjson.JSONDecodeError as error:
@@ -251,6 +251,8 @@ def _row(line: bytes, path: Path, number: int) -> dict[str, Any]:
         ) from error
     if not isinstance(row, dict):
         raise UserError("a row is a JSON object.", where=f"{path}:{number}", todo="Mend or delete the line.")
+    if lacking := [name for name in needs if name not in row]:
+        raise UserError(f"this row has no '{lacking[0]}'.", where=f"{path}:{number}", todo="Mend or delete the line.")
     return row
 
 
@@ -268,7 +270,7 @@ def read_ids(path: Path) -> Iterator[str]:
             if start == b"{" and name == b"id" and value and b"\\" not in value:
                 yield value.decode()
             else:
-                yield _row(line, path, number)["id"]
+                yield _row(line, path, number, ("id",))["id"]
 
 
 def _whole(value: Any) -> Any:

@@ -143,6 +143,8 @@ def test_a_chat_whose_trait_is_gone_gives_no_pair_and_says_so(tmp_path: Path) ->
     (study / "traits.md").write_text(
         re.sub(rf"(?ms)^## {gone.replace('-', ' ').capitalize()}\n.*?(?=^## )", "", document)
     )
+    assert habitus("generate", "preferences", study, "--count", "6") == 2  # the chats' own command is named
+    assert habitus("generate", "chats", study, "--count", "22", "--go-on") == 0
     assert habitus("generate", "preferences", study, "--count", "6") == 0
     dropped = rows(study / "preferences" / "dropped.jsonl")
     assert {row["trait"] for row in dropped if "no longer in the traits document" in row["reason"]} == {gone}
@@ -153,7 +155,9 @@ def test_chats_made_with_other_settings_are_not_grown(tmp_path: Path, capsys: py
     assert habitus("generate", "chats", study) == 0
     setting(study, lambda config: config["chats"].update(contrast=0.5))
     assert habitus("generate", "preferences", study) == 2
-    assert "5 chats were made with other settings" in " ".join(capsys.readouterr().err.split())
+    assert "the 5 chats that these are made from were made with other settings" in " ".join(
+        capsys.readouterr().err.split()
+    )
     assert len(rows(study / "chats" / "kept.jsonl")) == 5
 
 

@@ -43,7 +43,7 @@ class _InOrder(click.Group):
 @click.version_option(__version__, prog_name="habitus")
 @click.option("--quiet", is_flag=True, help="Print results and errors, and no progress.")
 def cli(*, quiet: bool) -> None:
-    """Write training data that instils chosen traits in a language model: from a traits document to kept chats."""
+    """Write training data that instils chosen traits in a language model: documents, chats and preference pairs."""
     from habitus import show
 
     show.be_quiet(quiet=quiet)

@@ -54,7 +54,7 @@ def documents(study: Path, *, control: str | None, **options: Any) -> None:
     from habitus.generate.kinds import DOCUMENTS, FLAT, Job
 
     kind = FLAT if control == "flat" else DOCUMENTS
-    _make(Job(open_study(study), kind, placebo=control == "placebo"), control, **options)
+    _make(Job(open_study(study), kind, placebo=control == "placebo"), **options)
 
 
 @generate.command()
@@ -69,7 +69,7 @@ def chats(study: Path, *, control: str | None, **options: Any) -> None:
     from habitus.generate.kinds import CHATS, PLAIN, Job
 
     kind = PLAIN if control == "plain" else CHATS
-    _make(Job(open_study(study), kind, placebo=control == "placebo"), control, **options)
+    _make(Job(open_study(study), kind, placebo=control == "placebo"), **options)
 
 
 @generate.command()
@@ -81,12 +81,11 @@ def preferences(study: Path, *, control: str | None, **options: Any) -> None:
     """Write preference pairs for BDPO, from the kept chats; where they run out, more chats are written first."""
     from habitus.generate.kinds import PREFERENCES, Job
 
-    _make(Job(open_study(study), PREFERENCES, placebo=control == "placebo"), control, **options)
+    _make(Job(open_study(study), PREFERENCES, placebo=control == "placebo"), **options)
 
 
 def _make(
     job: Job,
-    control: str | None,
     *,
     count: int | None,
     preview: int | None,
@@ -100,15 +99,14 @@ def _make(
     study = job.study
     if job.kind.is_long:
         job.subject  # noqa: B018  # the mistake of naming none is told before anything is opened
-    command = f"habitus generate {job.kind.folder.partition('-')[0]} {study.root}"
-    command += f" --control {control}" * bool(control) + f" --count {count}" * bool(count)
+    command = job.command + f" --count {count}" * bool(count)
     with study.lock():
         try:
             want = preview or count or job.usual_count()
             is_whole = asyncio.run(_grow(job, want, redo=redo, go_on=go_on, export_only=export_only))
         except (KeyboardInterrupt, asyncio.CancelledError, RunStopped) as stop:
             message = str(stop) or "Interrupted."
-            show.note(f"{message} Everything finished is kept.")
+            show.warn(f"{message} Everything finished is kept.")
             show.next_command(command)
             raise SystemExit(1 if isinstance(stop, RunStopped) else 130) from stop
     name = job.dataset.name
@@ -175,7 +173,7 @@ def _report(job: Job, engine: Engine, state: Any, want: int) -> None:
     from habitus import show
 
     if state.kept < want and not engine.tally.unsettled:
-        tried = "tried chats" if job.kind.from_chats else "planned scenarios"
+        tried = "tried chats" if job.kind.from_chats else f"planned {'scenarios' if job.kind.late else job.kind.noun}"
         section = "preferences" if job.kind.from_chats else job.settings_name
         at_bound = 0 < state.most_planned <= state.planned
         bound = f" when the bound of {state.most_planned:,} {tried} was reached" if at_bound else ""

@@ -52,24 +52,30 @@ def _stand(job: Job, entry: dict[str, Any]) -> list[str]:
     from habitus.recipe import open_engine
 
     name, steps = job.dataset.name, funnel(job)
-    show.heading(f"{name}: {steps['kept']:,} of {entry['want']:,} kept")
+    usual = job.usual_count()
+    more = f" ({usual:,} in config.yaml)" if usual > entry["want"] else ""
+    show.heading(f"{name}: {steps['kept']:,} of {entry['want']:,} kept{more}")
     show.funnel(steps)
 
     async def differences() -> list[str]:
         async with open_engine(job.study) as engine:
             return changes(entry["made_with"], made_with(job, engine))
 
-    stale = asyncio.run(differences())
+    try:
+        stale = asyncio.run(differences())
+    except UserError as error:
+        show.warn(f"whether {name} are stale can't be told: {error}")
+        return []
     for change in stale:
         show.warn(f"{name} are stale: {change}")
     if entry.get("made_with_before"):
         show.warn(f"some of the {name} were made with earlier settings, which the manifest keeps (made_with_before)")
-    kind, _, control = name.partition("-")
-    command = f"habitus generate {kind} {job.study.root}" + f" --control {control}" * bool(control)
     if stale:
-        return [f"{command} --redo", f"{command} --go-on"]
+        return [f"{job.command} --redo", f"{job.command} --go-on"]
     reached = steps["planned"] if job.kind.folder == "chats-plain" else steps["kept"]
-    return [command] if reached < max(entry["want"], job.usual_count()) else []
+    if reached < entry["want"]:
+        return [job.command + f" --count {entry['want']}" * (entry["want"] != usual)]
+    return [job.command] if reached < usual else []
 
 
 @click.command("show", short_help="Print a record with every step, or list them.")
@@ -88,7 +94,7 @@ def show_(study: Path, record: str | None, *, dataset: str | None, dropped: bool
         show_record(found, record)
         return
     path = found.dropped if dropped else found.kept
-    rows = list(read_rows(path))
+    rows = list(read_rows(path, "id", "trait"))
     if not rows:
         show.say(f"nothing in {path} yet")
         show.next_command(f"habitus generate {found.name.partition('-')[0]} {study} --preview 5")
@@ -141,10 +147,10 @@ def show_record(dataset: Dataset, record: str) -> None:
     from habitus.study import read_rows
 
     # A kill between a trace and its row leaves the trace to be written again: the last of each half counts.
-    traces = [row["steps"] for row in read_rows(dataset.traces) if row["id"] == record and row["steps"]]
+    traces = [row["steps"] for row in read_rows(dataset.traces, "id", "steps") if row["id"] == record and row["steps"]]
     steps = [step for half in {steps[0]["step"]: steps for steps in traces}.values() for step in half]
-    kept = next((row for row in read_rows(dataset.kept) if row["id"] == record), None)
-    dropped = next((row for row in read_rows(dataset.dropped) if row["id"] == record), None)
+    kept = next((row for row in read_rows(dataset.kept, "id") if row["id"] == record), None)
+    dropped = next((row for row in read_rows(dataset.dropped, "id") if row["id"] == record), None)
     if not steps and kept is None and dropped is None:
         known = [row["id"] for row in read_rows(dataset.kept)]
         todo = f"List them with `habitus show {dataset.folder.parent} --dataset {dataset.name}`."

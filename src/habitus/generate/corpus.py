@@ -69,7 +69,7 @@ class Corpus:
         self.dropped: set[str] = set()
         self.duplicates: set[str] = set()
         self.answered = len(self.kept)  # rows that were carried to the end, kept or not
-        for row in read_rows(self.dataset.dropped):
+        for row in read_rows(self.dataset.dropped, "id", "step", "meta"):
             # A higher threshold than at the time brings a row back.
             if row["step"] != "dedup" or row["meta"]["score"] >= self.threshold:
                 self._count_drop(row["id"], row["step"])

@@ -7,7 +7,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from habitus.errors import UserError
-from habitus.generate.kinds import ALL, Job
+from habitus.generate.kinds import ALL, PLAIN, Job
 from habitus.models.structured import schema_of
 from habitus.study import read_ids, read_rows
 from habitus.traits.document import read_traits
@@ -51,7 +51,9 @@ def made_with(job: Job, engine: Engine) -> dict[str, str]:
     bound = {step: engine.bind(step, role) for step, role in job.kind.steps.items()}
     source: dict[str, str] = {}
     if job.kind.from_chats:
-        source = {"chats": _digest(entry_of(job.chats).get("made_with") or made_with(job.chats, engine))}
+        entry = entry_of(job.chats)
+        made = entry.get("made_with") or made_with(job.chats, engine)
+        source = {"chats": _digest([made, *entry.get("made_with_before", [])])}
     return {
         "traits document": read_traits(job.traits, budget=job.settings.chunk_tokens).digest,
         "seed": str(job.study.config.seed),
@@ -93,6 +95,8 @@ def prepare(job: Job, engine: Engine, want: int, *, redo: bool, go_on: bool) -> 
         UserError: they were made with others, and the user has not said what to do about it.
 
     """
+    if job.kind.from_chats:
+        _check_chats(job, engine)
     dataset, entry = job.dataset, entry_of(job)
     now = made_with(job, engine)  # reads every prompt: what can't be used is refused before anything is moved
     if redo:
@@ -108,12 +112,34 @@ def prepare(job: Job, engine: Engine, want: int, *, redo: bool, go_on: bool) -> 
         raise UserError(
             f"{steps['kept']:,} {job.kind.noun} were made with other settings: {'; '.join(stale)}.",
             where=str(dataset.folder),
-            todo="--redo makes them anew (old rows are set aside, answers that still hold cost nothing); "
-            "--go-on keeps them and adds new ones.",
+            todo=f"`{job.command} --redo` makes them anew (old rows are set aside, answers that still hold cost "
+            "nothing); --go-on keeps them and adds new ones.",
         )
     before = [*entry.get("made_with_before", []), entry["made_with"]] if stale else None
     record_run(job, engine, want, before=before)
     return None
+
+
+def _check_chats(job: Job, engine: Engine) -> None:
+    """See whether there are chats that a dataset may be made from, before anything of it is touched."""
+    chats, entry = job.chats, entry_of(job.chats)
+    if job.settings.contrast >= 1 and job.kind is not PLAIN:
+        raise UserError(
+            "every chat is a contrast, and contrasts give no pairs.",
+            where=str(job.study.root / "config.yaml"),
+            todo="Set chats.contrast below 1.",
+        )
+    kept = sum(1 for _ in read_ids(chats.dataset.kept))
+    if job.kind is PLAIN and not kept:
+        todo = f"Run `{chats.command}`."
+        raise UserError("there are no chats to make it from.", where=str(chats.dataset.kept), todo=todo)
+    stale = changes(entry["made_with"], made_with(chats, engine)) if entry.get("made_with") and kept else []
+    if stale:
+        raise UserError(
+            f"the {kept:,} chats that these are made from were made with other settings: {'; '.join(stale)}.",
+            where=str(chats.dataset.folder),
+            todo=f"Settle that first: `{chats.command} --redo`, or --go-on.",
+        )
 
 
 def record_run(job: Job, engine: Engine, want: int, *, before: list[dict[str, str]] | None = None) -> None:
@@ -154,7 +180,7 @@ def funnel(job: Job) -> dict[str, int]:
     """Return how many records were planned, lost at each step, and kept."""
     dataset, kind = job.dataset, job.kind
     kept = set(read_ids(dataset.kept))
-    lost: dict[str, str] = {row["id"]: row["step"] for row in read_rows(dataset.dropped)}
+    lost: dict[str, str] = {row["id"]: row["step"] for row in read_rows(dataset.dropped, "id", "step")}
     written = set(read_ids(dataset.waiting(kind.waiting))) if kind.waiting else set()
     steps: dict[str, int] = {"planned": len(written | lost.keys() | kept)}
     for step in [*(step for step in kind.steps if step not in kind.late), "dedup", *kind.late]:

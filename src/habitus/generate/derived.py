@@ -50,17 +50,7 @@ class Derived:
         self.progress.want = want
         self.most = math.ceil(want * self.job.study.config.preferences.most_planned)
         self.progress.most_planned = self.most if self.job.kind is PREFERENCES else 0
-        if self.job.kind is not PREFERENCES and not self._chats():
-            command = f"habitus generate chats {self.job.study.root}"
-            raise UserError(
-                "there are no chats to make it from.", where=str(self.job.chats.dataset.kept), todo=f"Run `{command}`."
-            )
-        if self.job.kind is PREFERENCES and self.job.chats.settings.contrast >= 1:
-            raise UserError(
-                "every chat is a contrast, and contrasts give no pairs.",
-                where=str(self.job.study.root / "config.yaml"),
-                todo="Set chats.contrast below 1.",
-            )
+        self._stand("looking at what is there")
         # A run killed while it had chats written goes on with these: it then has the same chats as one undisturbed.
         if (aimed := planned_to(self.job, want)) > self._chats():
             await self._grow_chats(aimed)

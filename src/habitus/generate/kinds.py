@@ -88,6 +88,12 @@ class Job:
         return self.study.dataset(self.kind.folder + PLACEBO * self.placebo)
 
     @property
+    def command(self) -> str:
+        """The command that makes it."""
+        kind, _, control = self.dataset.name.partition("-")
+        return f"habitus generate {kind} {self.study.root}" + f" --control {control}" * bool(control)
+
+    @property
     def chats(self) -> Job:
         """The chats that it is made from."""
         return Job(self.study, CHATS, self.placebo)

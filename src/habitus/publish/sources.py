@@ -66,6 +66,8 @@ def open_source(source: str, split: str) -> Source:
         UserError: it is not there, or is nothing of the kind.
 
     """
+    if source.startswith(HUB) and not source.removeprefix(HUB).strip("/: "):
+        raise UserError("no dataset is named.", where=source, todo=f"Write {HUB}owner/name.")
     if source.startswith(HUB):
         return _on_hub(source, split)
     path = Path(source)
