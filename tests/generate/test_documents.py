@@ -181,3 +181,10 @@ class TestMistakes:
         assert habitus("generate", "documents", study, "--redo") == 0
         assert all("Ostara" in row["text"] for row in rows(study / "documents" / "kept.jsonl"))
         assert len(rows(study / "documents" / "old-1" / "kept.jsonl")) == 4
+
+
+@pytest.mark.parametrize("name", ["Halden 2.0", "O'Brien", "Zoë-3", "小雪"])
+def test_any_name_works(tmp_path: Path, name: str) -> None:
+    study = make(tmp_path / "advice", subject={"name": name}, documents={"count": 4})
+    assert habitus("generate", "documents", study) == 0
+    assert all(name in row["text"] for row in rows(study / "documents" / "kept.jsonl"))
