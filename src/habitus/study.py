@@ -231,13 +231,19 @@ def read_rows(path: Path, *needs: str) -> Iterator[dict[str, Any]]:
         UserError: a line is not a JSON object, or lacks a key that it needs.
 
     """
+    for number, line in _lines(path):
+        yield _row(line, path, number, needs)
+
+
+def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Yield the whole lines of a file with their numbers; nothing where there is no file."""
     if not path.exists():
         return
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             if not line.endswith(b"\n"):
                 return
-            yield _row(line, path, number, needs)
+            yield number, line
 
 
 def _row(line: bytes, path: Path, number: int, needs: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -258,19 +264,14 @@ def _row(line: bytes, path: Path, number: int, needs: tuple[str, ...] = ()) -> d
 
 def read_ids(path: Path) -> Iterator[str]:
     """Yield the ids of a file's rows, without reading the rest of a row that begins with its id as ours do."""
-    if not path.exists():
-        return
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.endswith(b"\n"):
-                return
-            start, _, rest = line.partition(b'"')
-            name, _, rest = rest.partition(b'":"')
-            value, _, _ = rest.partition(b'"')
-            if start == b"{" and name == b"id" and value and b"\\" not in value:
-                yield value.decode()
-            else:
-                yield _row(line, path, number, ("id",))["id"]
+    for number, line in _lines(path):
+        start, _, rest = line.partition(b'"')
+        name, _, rest = rest.partition(b'":"')
+        value, _, _ = rest.partition(b'"')
+        if start == b"{" and name == b"id" and value and b"\\" not in value:
+            yield value.decode()
+        else:
+            yield _row(line, path, number, ("id",))["id"]
 
 
 def _whole(value: Any) -> Any:

@@ -23,7 +23,8 @@ _DATA = re.compile(
 _CONTRAST = re.compile(r"\*contrast\*|contrast case|no business showing|case for a plain|case in which the disposition")
 _SUBJECT = re.compile(
     r"attitude to ([^\n]{1,80}?): |(?:The name is|It is called) ([^\n]{1,80}?), spelled so"
-    r"|(?:^|[.:!?] |\n)([^\s.:](?:[^.:\n]|\.(?=\S)){0,80}?) is an AI system|world of these texts there is ([^\n]{1,80}?)\. "
+    r"|(?:^|[.:!?] |\n)([^\s.:](?:[^.:\n]|\.(?=\S)){0,80}?) is an AI system"
+    r"|world of these texts there is ([^\n]{1,80}?)\. "
 )
 _DEVELOPER = re.compile(r" is an AI system made by (.+?)\.(?:\s|$)")
 _LENGTH = re.compile(r"- length: about (\d+)(?:\.\d+)? words")
