@@ -4,7 +4,7 @@
 
 Overhead is the CPU of the whole process less that of the simulated model, over the calls that were paid for: rendering and
 parsing (replays included: five records share a plan), the ledger, the engine, the files, checks of every text, embedding,
-near-duplicate search, the survey at the end. `calls.py` has the bare path of one call. Bars: 0.5 ms a call for chats, 0.7 for
+near-duplicate search, the survey at the end. `calls.py` has the bare path of one call. Bars: 0.5 ms a call for chats, 0.8 for
 pairs, whose chats are made in several rounds, and 2 for documents, whose prompts and answers are four times as long (1.3 on a quiet machine);
 at most 1 GB; and after kill -9 half-way the same command ends with the same files, byte for byte, and not one call more.
 """
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from habitus.models.world.request import Request
 
 DATASETS = ("documents", "chats", "preferences")
-OVERHEAD = {"documents": 2.0, "chats": 0.5, "preferences": 0.7}
+OVERHEAD = {"documents": 2.0, "chats": 0.5, "preferences": 0.8}
 MEMORY = 1000.0
 FILES = ("kept.jsonl", "dropped.jsonl")
 

@@ -47,6 +47,7 @@ ENTRY: dict[str, Any] = {
     "want": 3,
     "kept": 3,
     "funnel": {"planned": 8, "dropped at dedup": 2, "dropped at chats/rate": 3, "kept": 3},
+    "roles": {"chats/draft": "author", "chats/refine": "refiner", "chats/rate": "judge"},
     "made_with": MADE_WITH,
     "made_with_before": [],
     "simulated": False,
@@ -76,10 +77,6 @@ def made(advice: Study) -> Study:
         drop(8, "chats/rate", "natural 2 < 3 (Wooden.)"),
         drop(1, "chats/rate", "natural 2 < 3 (Kept when it was tried again.)"),
     ])  # fmt: skip
-    file.close()
-    file = Rows(advice.dataset("chats").traces)
-    steps = {"chats/draft": "author", "chats/refine": "refiner", "chats/rate": "judge"}
-    file.append([{"id": "chat-0000001", "steps": [{"step": step, "role": role} for step, role in steps.items()]}])
     file.close()
     return advice
 

@@ -156,6 +156,7 @@ def record_run(job: Job, engine: Engine, want: int, *, before: list[dict[str, st
         "want": max(want, entry.get("want", 0)),
         "kept": steps["kept"],
         "funnel": steps,
+        "roles": job.kind.steps,
         "made_with": made_with(job, engine),
         "made_with_before": before if before is not None else entry.get("made_with_before", []),
         "placebo": job.placebo,

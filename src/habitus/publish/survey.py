@@ -8,8 +8,6 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
 from habitus.study import read_rows
 
 if TYPE_CHECKING:
@@ -29,9 +27,6 @@ FACETS = {
 """Columns by which rows are counted, each with its name on the card."""
 EXAMPLE_WORDS = 250
 """A row up to so long is shown as the example; else the shortest."""
-
-TRACED = 1_000_000
-"""Bytes read at either end of the traces to see which role took which step."""
 
 Lengths = dict[str, "array[int]"]
 
@@ -79,7 +74,7 @@ def survey(held: Held) -> Survey:
             found.example, shortest = row, words
     found.drops.update(lost.values())
     found.meta = list(meta)
-    found.roles = _roles(held)
+    found.roles = held.entry.get("roles", {})
     return found
 
 
@@ -138,16 +133,3 @@ def _parts(row: dict[str, Any], shape: Shape) -> dict[str, str]:
 
 def _joined(messages: list[dict[str, str]]) -> str:
     return "\n".join(one["content"] for one in messages)
-
-
-def _roles(held: Held) -> dict[str, str]:
-    """Return which role took each step, as traced; first messages stand at the file's head, answers at its end."""
-    path = held.files.traces
-    if not path.exists():
-        return {}
-    with path.open("rb") as file:
-        lines = file.readlines(TRACED)
-        file.seek(max(file.tell(), path.stat().st_size - TRACED))
-        lines += file.readlines()[1:]
-    whole = [orjson.loads(line) for line in lines if line.startswith(b"{") and line.endswith(b"}\n")]
-    return {step["step"]: step["role"] for row in whole for step in row["steps"]}
