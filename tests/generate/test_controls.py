@@ -55,6 +55,9 @@ def test_plain_without_chats_says_what_to_do_first(tmp_path: Path, capsys: pytes
     bare = make(tmp_path / "advice")
     assert habitus("generate", "chats", bare, "--control", "plain") == 2
     assert "habitus generate chats" in capsys.readouterr().err
+    assert not (bare / "chats-plain").exists()
+    assert habitus("status", bare) == 0
+    assert "chats-plain" not in capsys.readouterr().out
 
 
 def test_placebo_takes_every_recipe_through_another_document(study: Path) -> None:

@@ -173,3 +173,23 @@ class TestForm:
     @pytest.mark.parametrize(("words", "told"), [(1, 10), (14, 10), (16, 20), (143, 140)])
     def test_lengths_are_told_in_tens(self, words: int, told: int) -> None:
         assert rounded("word " * words) == told
+
+
+def test_a_finished_dataset_says_nothing_the_second_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    study = make(tmp_path / "advice", preferences={"count": 4})
+    assert habitus("generate", "preferences", study) == 0
+    capsys.readouterr()
+    assert habitus("generate", "preferences", study) == 0
+    assert "warning" not in capsys.readouterr().err
+
+
+def test_chats_that_were_made_anew_leave_their_pairs_stale(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    study = make(tmp_path / "advice", chats={"count": 6}, preferences={"count": 3})
+    assert habitus("generate", "chats", study) == 0
+    setting(study, lambda config: config.update(seed=9))
+    assert habitus("generate", "chats", study, "--go-on", "--count", "10") == 0
+    assert habitus("generate", "preferences", study) == 0
+    assert habitus("generate", "chats", study, "--redo") == 0
+    capsys.readouterr()
+    assert habitus("status", study) == 0
+    assert "preferences are stale: chats changed" in " ".join(capsys.readouterr().err.split())
