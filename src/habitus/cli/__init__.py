@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from habitus import __version__
+from habitus.cli.audit import audit
 from habitus.cli.generate import generate
 from habitus.cli.look import show_, status
 from habitus.cli.publish import card, export, import_, push
@@ -49,7 +50,7 @@ def cli(*, quiet: bool) -> None:
     show.be_quiet(quiet=quiet)
 
 
-for command in (init, check, generate, status, show_, export, card, push, import_, prompts, simulate):
+for command in (init, check, generate, audit, status, show_, export, card, push, import_, prompts, simulate):
     cli.add_command(command)
 
 

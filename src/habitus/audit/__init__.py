@@ -1,0 +1,1 @@
+"""What is over-represented in a dataset."""

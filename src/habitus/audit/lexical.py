@@ -1,0 +1,483 @@
+"""What is over-represented in a dataset, by counting alone: openings, phrases, frames, formatting, and sameness."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import zlib
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from importlib import resources
+from typing import TYPE_CHECKING
+
+import numpy as np
+import orjson
+
+from habitus.audit.corpus import PARTS, POWERS, frequencies, gather, key_of, keys, read_texts, sightings
+from habitus.audit.features import Features
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from habitus.audit.corpus import Corpus, Ints, Keys
+
+__all__ = ["Diversity", "Finding", "Lengths", "LexicalReport", "Reference", "audit_lexical", "read_texts", "wilson"]
+
+PRIOR = 100.0
+"""Records that the prior of the log-odds is worth."""
+LEAST_Z = 3.0
+LEAST_SHARE = 0.01
+LEAST_RECORDS = 3
+ALIKE = 0.8
+"""Findings whose records overlap so far (Jaccard) are told once."""
+ABSENT = 10.0
+"""What a pattern that the shipped profile is silent on is taken to have been counted there."""
+NEARLY = 0.9
+"""A longer run of words stands for a shorter one where so large a share of the shorter one's records have it."""
+BESIDE = 8
+"""Tokens between two parts of one stock sentence, at most."""
+AT_HOME, MOST_OF_ALL = 0.95, 0.8
+"""A pattern lives in one group if so much of it is there, and that group is not nearly everything."""
+BEFORE, AFTER = 3, 9
+"""Tokens shown around a habit."""
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+SAMPLE_BYTES, SAMPLE_RECORDS, SAMPLE_WORDS = 1_000_000, 500, 50_000
+SHINGLE, HASHES, BAND, NEAR = 5, 32, 4, 0.7
+"""Near duplicates: words of a run, hashes of a record, how many must agree for a look, and what share for a verdict."""
+Spread = tuple[int, int, int, int, int]
+PER_LENGTH = frozenset({"phrase", "frame", "name", "wording"})
+"""Kinds that a longer text has a greater chance to show."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One pattern, how often it is there, and whether that is more than elsewhere."""
+
+    kind: str
+    pattern: str
+    count: int
+    """Records that show it."""
+    rate: float
+    low: float
+    high: float
+    reference_rate: float | None
+    """The rate to be expected of reference texts of this length; None where the profile is silent: it is rare there."""
+    z: float | None
+    """Of the log-odds with an informative Dirichlet prior; positive where there is more of it here."""
+    examples: tuple[tuple[str, str], ...] = ()
+    """Record ids, each with the words as they stand there."""
+    groups: dict[str, float] = field(default_factory=dict)
+    """The one group that holds it and its rate in there; empty where it is spread."""
+
+
+@dataclass(frozen=True)
+class Diversity:
+    """How much a dataset repeats itself."""
+
+    compression: float
+    """Bytes before over bytes after zlib, of a sample of a million bytes."""
+    self_repetition: float
+    """The mean share of a record's runs of four words that another one of 500 has too."""
+    distinct_2: float
+    distinct_3: float
+    """Different runs of two and three words over all of them, in the first 50,000 words of that sample."""
+    near_duplicates: float
+    """The share of records of which an earlier one has about 80% of the runs of five words, or all."""
+    exact_duplicates: float
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """How long the records are."""
+
+    words: Spread
+    """At 5, 25, 50, 75 and 95%."""
+    paragraphs: Spread
+    empty: int
+    """Records without a word."""
+
+
+@dataclass(frozen=True)
+class LexicalReport:
+    """What the counting found."""
+
+    records: int
+    looked_at: int
+    """Fewer than `records` where the dataset is so large that an even part of it stands for the whole."""
+    words: int
+    findings: tuple[Finding, ...]
+    """What is over-represented, the most telling first."""
+    features: tuple[Finding, ...]
+    """Every habit that has a name, also where there is nothing to it."""
+    diversity: Diversity
+    lengths: Lengths
+    reference: str
+    version: str
+    reference_diversity: Diversity | None
+    reference_lengths: Lengths | None
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Counts to compare with."""
+
+    name: str
+    version: str
+    records: int
+    mean_words: float
+    features: Mapping[tuple[str, str], float]
+    patterns: Mapping[str, Mapping[int, float]]
+    """By kind and key."""
+    absent: float
+    """What a pattern without a count is taken to have; 0 where every one was counted."""
+    diversity: Diversity | None = None
+    lengths: Lengths | None = None
+
+    def expected(self, kind: str, count: float | None, mean_words: float) -> float:
+        """Return the share of records to be expected of texts of that length."""
+        share = (self.absent if count is None else count) / max(self.records, 1)
+        if kind not in PER_LENGTH or not self.mean_words or share >= 1:
+            return min(share, 1.0)
+        times = min(max(mean_words / self.mean_words, 0.1), 10)
+        return 1 - (1 - share) ** times
+
+
+def wilson(count: int, total: int, z: float = 1.959964) -> tuple[float, float]:
+    """Return the 95% interval of a share; (0, 1) of nothing."""
+    if not total:
+        return 0.0, 1.0
+    share, weight = count / total, z * z / total
+    middle, reach = share + weight / 2, z * math.sqrt(share * (1 - share) / total + weight / total / 4)
+    low, high = (middle - reach) / (1 + weight), (middle + reach) / (1 + weight)
+    return (0.0 if not count else low), (1.0 if count == total else high)
+
+
+def log_odds(count: float, total: float, other: float, other_total: float) -> tuple[float, float]:
+    """Return the difference of log-odds of two shares under a prior at their common one, and its z.
+
+    After Monroe, Colaresi and Quinn, "Fightin' Words" (2008), with records where they count words.
+    """
+    common = (count + other) / max(count + other + (total - count) + (other_total - other), 1)
+    has, lacks = PRIOR * common + 1e-9, PRIOR * (1 - common) + 1e-9
+    cells = (count + has, total - count + lacks, other + has, other_total - other + lacks)
+    one, two, three, four = cells
+    difference = math.log(one / two) - math.log(three / four)
+    return difference, difference / math.sqrt(sum(1 / cell for cell in cells))
+
+
+def surprise(low: float, expected: float) -> float:
+    """Return the nats that a record tells on the average, of a share that is at least `low`; 0 if not above."""
+    if low <= expected:
+        return 0.0
+    expected = min(max(expected, 1e-6), 1 - 1e-6)
+    rest = (1 - low) * math.log((1 - low) / (1 - expected)) if low < 1 else 0.0
+    return low * math.log(low / expected) + rest
+
+
+def shipped() -> Reference:
+    """Return the profile of ordinary assistants' answers that comes with the package."""
+    packed = resources.files("habitus.audit").joinpath("ordinary.json.gz").read_bytes()
+    found = orjson.loads(gzip.decompress(packed))
+    lengths, diversity = found["lengths"], found["diversity"]
+    return Reference(
+        name=found["name"],
+        version=found["version"],
+        records=found["records"],
+        mean_words=found["mean_words"],
+        features={(kind, name): count for kind, name, count in found["features"]},
+        patterns={
+            kind: {key_of(text.split(" ")): count for text, count in counts.items()}
+            for kind, counts in found["patterns"].items()
+        },
+        absent=ABSENT,
+        diversity=Diversity(**diversity),
+        lengths=Lengths(tuple(lengths["words"]), tuple(lengths["paragraphs"]), lengths["empty"]),
+    )
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What may become a finding: a pattern and one place in every record that has it, in the records' order."""
+
+    kind: str
+    name: str
+    """Of a habit that has one; else the pattern is read off its first place."""
+    key: int
+    document: Ints
+    start: Ints
+    stop: Ints
+
+
+def audit_lexical(
+    texts: Iterable[tuple[str, str, str]],
+    *,
+    reference: Iterable[tuple[str, str, str]] | Reference | None = None,
+    most: int = 60,
+) -> LexicalReport:
+    """Return what is over-represented in texts (id, text, group), against others or the shipped profile."""
+    corpus = gather(texts)
+    named = list(named_habits(corpus))
+    patterns = list(_patterns(corpus))
+    if reference is None:
+        reference = shipped()
+    elif not isinstance(reference, Reference):
+        reference = counted(gather(reference), patterns)
+    scored = [(_score(one, corpus, reference), one) for one in (*named, *patterns)]
+    ranked = sorted((pair for pair in scored if pair[0] > 0), key=lambda pair: (-pair[0], -_length(pair[1])))
+    # once more, for a longer run may have taken the place of one of several that it covers
+    told = merged(merged((one for _, one in ranked), corpus.records, most=2 * most), corpus.records, most=most)
+    return LexicalReport(
+        records=corpus.seen,
+        looked_at=corpus.records,
+        words=corpus.words,
+        findings=tuple(finding(one, corpus, reference) for one in told),
+        features=tuple(finding(one, corpus, reference) for one in named),
+        diversity=diversity(corpus),
+        lengths=lengths(corpus),
+        reference=reference.name,
+        version=reference.version,
+        reference_diversity=reference.diversity,
+        reference_lengths=reference.lengths,
+    )
+
+
+def named_habits(corpus: Corpus) -> Iterator[Candidate]:
+    """Yield every habit that has a name, with the first place in each record that shows it."""
+    for kind, name, hits in Features(corpus):
+        document, first = np.unique(corpus.document[hits], return_index=True)
+        start = hits[first]
+        yield Candidate(kind, name, 0, document, start, start + 1)
+
+
+def _patterns(corpus: Corpus) -> Iterator[Candidate]:
+    least = max(LEAST_RECORDS, math.ceil(LEAST_SHARE * corpus.records))
+    for kind, length in PARTS:
+        found = sightings(corpus, kind, length, least)
+        for key, low, high in zip(found.keys, found.first[:-1], found.first[1:], strict=True):
+            yield Candidate(kind, "", int(key), found.document[low:high], found.start[low:high], found.stop[low:high])
+
+
+def counted(corpus: Corpus, patterns: Iterable[Candidate], name: str = "the other file") -> Reference:
+    """Return how often another corpus has the named habits and these patterns."""
+    wanted: dict[str, list[int]] = defaultdict(list)
+    for one in patterns:
+        wanted[one.kind].append(one.key)
+    counts: dict[str, dict[int, float]] = defaultdict(dict)
+    for kind, length in PARTS:
+        found = frequencies(corpus, kind, length, np.unique(np.array(wanted[kind], np.uint64)))
+        for key, count in found.items():
+            counts[kind][key] = counts[kind].get(key, 0) + count
+    return Reference(
+        name=name,
+        version="",
+        records=corpus.records,
+        mean_words=corpus.words / max(corpus.records, 1),
+        features={(one.kind, one.name): len(one.document) for one in named_habits(corpus)},
+        patterns=counts,
+        absent=0,
+        diversity=diversity(corpus),
+        lengths=lengths(corpus),
+    )
+
+
+def _compared(one: Candidate, corpus: Corpus, reference: Reference) -> tuple[float | None, float, float]:
+    """Return the count in the reference (None: silent), the share to be expected from it, and z."""
+    if one.name:
+        count = reference.features.get((one.kind, one.name))
+    else:
+        count = reference.patterns.get(one.kind, {}).get(one.key, None if reference.absent else 0)
+    expected = reference.expected(one.kind, count, corpus.words / max(corpus.records, 1))
+    total = reference.records
+    return count, expected, log_odds(len(one.document), corpus.records, expected * total, total)[1]
+
+
+def _score(one: Candidate, corpus: Corpus, reference: Reference) -> float:
+    """Return how telling a candidate is; 0 where it is no more than to be expected."""
+    _, expected, z = _compared(one, corpus, reference)
+    if z < LEAST_Z:
+        return 0.0
+    return surprise(wilson(len(one.document), corpus.records)[0], expected)
+
+
+def merged(ranked: Iterable[Candidate], records: int, *, most: int) -> list[Candidate]:
+    """Return the first candidates, without patterns that mostly stand where one before them stands."""
+    kept: list[tuple[Candidate, Ints, Ints]] = []
+    for one in ranked:
+        at = None if one.name else next((at for at, each in enumerate(kept) if _is_covered(one, *each)), None)
+        if at is not None and not _says_more(one, kept[at][0]):
+            continue
+        if at is None and len(kept) == most:
+            break
+        start, stop = np.zeros((2, records), np.int32)
+        start[one.document], stop[one.document] = one.start, one.stop
+        if at is None:
+            kept.append((one, start, stop))
+        else:
+            kept[at] = (one, start, stop)
+    return [one for one, _, _ in kept]
+
+
+def _is_covered(one: Candidate, other: Candidate, start: Ints, stop: Ints) -> bool:
+    """Return whether a pattern stands where another stands, or beside it in the same records.
+
+    A habit with a name covers what is as frequent as itself, another pattern also what is rarer.
+    """
+    count, before = len(one.document), len(other.document)
+    begins, ends = start[one.document], stop[one.document]
+    overlap = int(((one.start < ends) & (begins < one.stop)).sum())
+    if other.name:
+        return overlap >= ALIKE * (count + before - overlap)
+    beside = int(((one.start < ends + BESIDE) & (begins < one.stop + BESIDE) & (ends > 0)).sum())
+    return overlap >= ALIKE * count or beside >= ALIKE * (count + before - beside)
+
+
+def _says_more(one: Candidate, other: Candidate) -> bool:
+    """Return whether a pattern is a longer run of words that nearly all records of the other have."""
+    is_phrase = one.kind == other.kind == "phrase"
+    return is_phrase and _length(one) > _length(other) and len(one.document) >= NEARLY * len(other.document)
+
+
+def _length(one: Candidate) -> float:
+    """Return the mean number of its tokens."""
+    return float((one.stop - one.start).mean()) if len(one.start) else 0.0
+
+
+def finding(one: Candidate, corpus: Corpus, reference: Reference) -> Finding:
+    """Return a candidate with its figures and examples."""
+    count = len(one.document)
+    known, expected, z = _compared(one, corpus, reference)
+    low, high = wilson(count, corpus.records)
+    pattern = one.name or corpus.wording(one.kind, int(one.start[0]), int(one.stop[0]))
+    picked = sorted({0, count // 2, count - 1}) if count else []
+    return Finding(
+        kind=one.kind,
+        pattern=pattern,
+        count=count,
+        rate=count / max(corpus.records, 1),
+        low=low,
+        high=high,
+        reference_rate=None if known is None else expected,
+        z=z if corpus.records and reference.records else None,
+        examples=tuple((corpus.ids[one.document[at]], _shown(one, at, corpus)) for at in picked),
+        groups=_home(one, corpus),
+    )
+
+
+def _shown(one: Candidate, at: int, corpus: Corpus) -> str:
+    """Return the words at one place, with some around those of a habit that has a name."""
+    start, stop = int(one.start[at]), int(one.stop[at])
+    if one.name:
+        record = int(one.document[at])
+        start, stop = max(start - BEFORE, int(corpus.starts[record])), min(stop + AFTER, int(corpus.starts[record + 1]))
+    return corpus.snippet(start, stop).strip()
+
+
+def _home(one: Candidate, corpus: Corpus) -> dict[str, float]:
+    """Return the one group that nearly all records of a pattern are in, with its rate there; else nothing."""
+    sizes = Counter(corpus.groups)
+    if len(sizes) < 2 or not len(one.document):  # noqa: PLR2004 - a group needs another one to differ from
+        return {}
+    (group, count), *_ = Counter(corpus.groups[at] for at in one.document).most_common(1)
+    is_home = count >= AT_HOME * len(one.document) and sizes[group] <= MOST_OF_ALL * corpus.records
+    return {group: count / sizes[group]} if is_home else {}
+
+
+def lengths(corpus: Corpus) -> Lengths:
+    """Return how long the records are."""
+    words = np.bincount(corpus.document[corpus.at], minlength=corpus.records)
+    gap = corpus.that(lambda one: one.count("\n") > 1)[corpus.tokens]
+    paragraphs = np.bincount(corpus.document[gap], minlength=corpus.records) + 1
+
+    def spread(values: Ints) -> Spread:
+        if not len(values):
+            return 0, 0, 0, 0, 0
+        low, lower, middle, higher, high = (round(float(one)) for one in np.quantile(values, QUANTILES))
+        return low, lower, middle, higher, high
+
+    return Lengths(spread(words), spread(paragraphs), int((words == 0).sum()))
+
+
+def diversity(corpus: Corpus) -> Diversity:
+    """Return how much a corpus repeats itself; but for the duplicates, of samples of a fixed size."""
+    is_chosen = np.zeros(corpus.records, np.bool_)
+    is_chosen[_evenly(corpus.records, SAMPLE_RECORDS)] = True
+    at = corpus.at[is_chosen[corpus.document[corpus.at]]] if corpus.records else corpus.at
+    raw = _sample(corpus)
+    near, exact = _duplicates(corpus)
+    return Diversity(
+        compression=len(raw) / len(zlib.compress(raw, 6)) if raw else 1.0,
+        self_repetition=_shared(*_runs_of(corpus, at, 4), corpus.records),
+        distinct_2=_distinct(_runs_of(corpus, at, 2)[0]),
+        distinct_3=_distinct(_runs_of(corpus, at, 3)[0]),
+        near_duplicates=near,
+        exact_duplicates=exact,
+    )
+
+
+def _evenly(total: int, most: int) -> Ints:
+    return np.unique(np.linspace(0, total - 1, min(total, most)).astype(np.int64)) if total else np.zeros(0, np.int64)
+
+
+def _sample(corpus: Corpus) -> bytes:
+    """Return a million bytes of records from all over."""
+    mean = max(sum(map(len, corpus.texts)) / max(corpus.records, 1), 1)
+    chosen = _evenly(corpus.records, math.ceil(SAMPLE_BYTES / mean))
+    return "\n".join(corpus.texts[at] for at in chosen).encode("utf-8", "replace")[:SAMPLE_BYTES]
+
+
+def _runs_of(corpus: Corpus, at: Ints, length: int) -> tuple[Keys, Ints]:
+    """Return key and record of every run of so many words of a record, across sentences."""
+    document = corpus.document[at]
+    key = keys(corpus, at, length)
+    is_whole = document[: len(key)] == document[length - 1 :]
+    return key[is_whole], document[: len(key)][is_whole]
+
+
+def _shared(key: Keys, document: Ints, records: int) -> float:
+    """Return the mean share of a record's runs that another record has too."""
+    if not len(key):
+        return 0.0
+    _, number = np.unique(key, return_inverse=True)
+    pairs = np.unique(number * np.int64(records) + document)
+    spread = np.bincount(pairs // records)
+    total = np.bincount(document, minlength=records)
+    again = np.bincount(document, spread[number] > 1, records)
+    return float((again[total > 0] / total[total > 0]).mean())
+
+
+def _distinct(key: Keys) -> float:
+    key = key[:SAMPLE_WORDS]
+    return len(np.unique(key)) / len(key) if len(key) else 1.0
+
+
+def _duplicates(corpus: Corpus) -> tuple[float, float]:
+    """Return the shares of records that have an earlier near copy (exact ones among them) and an exact one."""
+    if not corpus.records:
+        return 0.0, 0.0
+    _, first = np.unique(np.fromiter(map(hash, corpus.texts), np.int64), return_index=True)
+    is_exact = np.ones(corpus.records, np.bool_)
+    is_exact[first] = False
+    key, document = _runs_of(corpus, corpus.at, SHINGLE)
+    is_near = is_exact.copy()
+    if len(key):
+        begins = np.flatnonzero(np.append([True], document[1:] != document[:-1]))
+        signatures = np.stack([np.minimum.reduceat(_stirred(key, turn), begins) for turn in range(HASHES)])
+        is_near[document[begins][_near(signatures)]] = True
+    return float(is_near.mean()), float(is_exact.mean())
+
+
+def _stirred(key: Keys, turn: int) -> Keys:
+    """Return the keys in another random order, as 32 bits."""
+    return ((key ^ np.uint64(key_of([str(turn)]))) * POWERS[turn + 1] >> np.uint64(32)).astype(np.uint32)
+
+
+def _near(signatures: Ints) -> Ints:
+    """Return the columns that agree in most hashes with an earlier one that shares a band with them."""
+    found = np.zeros(signatures.shape[1], np.bool_)
+    for top in range(0, HASHES, BAND):
+        band = signatures[top : top + BAND]
+        order = np.lexsort((np.arange(band.shape[1]), *band))
+        same = np.all(band[:, order[1:]] == band[:, order[:-1]], axis=0)
+        later, earlier = order[1:][same], order[:-1][same]
+        found[later[(signatures[:, later] == signatures[:, earlier]).mean(axis=0) >= NEAR]] = True
+    return np.flatnonzero(found)
