@@ -18,7 +18,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from habitus.models.costs import dollars
+from habitus.models.costs import dollars, dollars_in_all
 from habitus.records import BLOCK
 
 if TYPE_CHECKING:
@@ -192,12 +192,12 @@ def bill(totals: Sequence[StepTotal]) -> None:
     """Print what the ledger holds, by step and model."""
     rows = [
         [one.step, one.model, f"{one.calls:,}", _tokens(one.input_tokens), _tokens(one.output_tokens),
-         _price(one.calls, one.dollars, one.unpriced)]
+         dollars_in_all(one.calls, one.dollars, one.unpriced)]
         for one in totals
     ]  # fmt: skip
     used = [(one.calls, one.input_tokens, one.output_tokens) for one in totals]
     calls, tokens_in, tokens_out = (sum(column) for column in zip(*used, strict=True)) if used else (0, 0, 0)
-    price = _price(calls, sum(one.dollars for one in totals), sum(one.unpriced for one in totals))
+    price = dollars_in_all(calls, sum(one.dollars for one in totals), sum(one.unpriced for one in totals))
     table(
         [("step", "left"), ("model", "left"), ("calls", "right"), ("tokens in", "right"), ("tokens out", "right"),
          ("cost", "right")],
@@ -209,12 +209,6 @@ def bill(totals: Sequence[StepTotal]) -> None:
 def _tokens(number: int) -> str:
     """Return a number of tokens; no call has none, so none is none that were told."""
     return f"{number:,}" if number else "unknown"
-
-
-def _price(calls: int, spent: float, unpriced: int) -> str:
-    if unpriced and unpriced == calls:
-        return "unknown"
-    return dollars(spent) + (f" + {unpriced:,} calls of unknown price" if unpriced else "")
 
 
 def funnel(steps: dict[str, int]) -> None:

@@ -114,14 +114,15 @@ def _make(
         for record in first_ids(job.dataset, preview):
             show_record(job.dataset, record)
     show.heading(f"{study.root}/{name}")
-    show.funnel(funnel(job))
-    if not preview and funnel(job)["kept"]:
+    steps = funnel(job)
+    show.funnel(steps)
+    if not preview and steps["kept"]:
         _describe(job)
     if study.manifest["datasets"][name]["simulated"]:
         show.simulated_banner()
     show.say(f"  {job.dataset.kept}")
     done = f"habitus show {study.root}" + f" --dataset {name}" * (name != "chats")
-    follows = [f"habitus export {study.root} {name} --format trl"] if funnel(job)["kept"] else []
+    follows = [f"habitus export {study.root} {name} --format trl"] if steps["kept"] else []
     show.next_command(done if is_whole and not preview else command, *follows)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -136,15 +137,15 @@ def _beginning(row: dict[str, Any]) -> str:
 
 def first_ids(dataset: Dataset, number: int) -> list[str]:
     """Return the ids of the first kept records."""
-    from habitus.study import read_rows
+    from habitus.study import read_ids
 
-    return [row["id"] for row, _ in zip(read_rows(dataset.kept), range(number), strict=False)]
+    return list(islice(read_ids(dataset.kept), number))
 
 
 def show_record(dataset: Dataset, record: str) -> None:
     """Print one record with every step that led to it."""
     from habitus import show
-    from habitus.study import read_rows
+    from habitus.study import read_ids, read_rows
 
     # A kill between a trace and its row leaves the trace to be written again: the last of each half counts.
     traces = [row["steps"] for row in read_rows(dataset.traces, "id", "steps") if row["id"] == record and row["steps"]]
@@ -152,7 +153,7 @@ def show_record(dataset: Dataset, record: str) -> None:
     kept = next((row for row in read_rows(dataset.kept, "id") if row["id"] == record), None)
     dropped = next((row for row in read_rows(dataset.dropped, "id") if row["id"] == record), None)
     if not steps and kept is None and dropped is None:
-        known = [row["id"] for row in read_rows(dataset.kept)]
+        known = list(read_ids(dataset.kept))
         todo = f"List them with `habitus show {dataset.folder.parent} --dataset {dataset.name}`."
         raise UserError(f"no record '{record}'.{nearest(record, known)}", where=str(dataset.folder), todo=todo)
     show.record(steps, kept, dropped, record)

@@ -25,19 +25,6 @@ def jobs(study: Study) -> list[Job]:
     return [*(Job(study, kind) for kind in ALL), *controls]
 
 
-def job_of(study: Study, name: str) -> Job:
-    """Return the dataset of that name, such as `chats-placebo`.
-
-    Raises:
-        UserError: there is no such kind of dataset.
-
-    """
-    found = {job.dataset.name: job for job in jobs(study)}
-    if name not in found:
-        raise UserError(f"no dataset '{name}'.", where=str(study.root), todo=f"There may be: {', '.join(found)}.")
-    return found[name]
-
-
 def entry_of(job: Job) -> dict[str, Any]:
     """Return what the manifest says of a dataset; nothing where none was begun."""
     return job.study.manifest.get("datasets", {}).get(job.dataset.name, {})

@@ -83,6 +83,13 @@ def dollars(amount: float | None) -> str:
     return f"${amount:,.2f}" if amount < _HUNDREDS else f"${amount:,.0f}"
 
 
+def dollars_in_all(calls: int, spent: float, unpriced: int) -> str:
+    """Return what calls cost, as people write it, when `unpriced` of them have a price that nobody knows."""
+    if unpriced and unpriced == calls:
+        return "unknown"
+    return dollars(spent) + (f" + {unpriced:,} calls of unknown price" if unpriced else "")
+
+
 def _listed(provider_id: str, name: str) -> Price | None:
     from genai_prices.data_snapshot import get_snapshot  # takes 0.15 s
 

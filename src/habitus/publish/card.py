@@ -13,7 +13,7 @@ import yaml
 
 from habitus import __version__
 from habitus.errors import UserError
-from habitus.models.costs import dollars
+from habitus.models.costs import dollars, dollars_in_all
 from habitus.publish.survey import FACETS, quantiles, survey
 
 if TYPE_CHECKING:
@@ -207,9 +207,7 @@ def _cost(rows: Sequence[dict[str, Any]], steps: set[str]) -> dict[str, Any] | N
 
 
 def _price(row: dict[str, Any]) -> str:
-    if row["unpriced"] and row["unpriced"] == row["calls"]:
-        return "unknown"
-    return dollars(row["dollars"]) + (f" + {row['unpriced']:,} calls of unknown price" if row["unpriced"] else "")
+    return dollars_in_all(row["calls"], row["dollars"], row["unpriced"])
 
 
 def _top(counts: Mapping[str, int]) -> tuple[list[tuple[str, int, float]], int, int]:
