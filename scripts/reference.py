@@ -49,7 +49,7 @@ def _sections(model: type[BaseModel], path: str) -> list[str]:
 
 def _choice() -> list[str]:
     """Return the section on a model and its params, which stands wherever a model is named."""
-    from habitus.config import ModelChoice
+    from habitus.settings import ModelChoice
 
     return ["## a model", *_sections(ModelChoice, "")[1:]]
 

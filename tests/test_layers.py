@@ -19,7 +19,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 
 VERBS = {"traits", "generate", "audit", "train", "evaluate", "report", "publish"}
 LAYERS: list[set[str]] = [
-    {"errors", "records", "config"},
+    {"errors", "records", "settings", "config", "shapes", "sources"},
     {"study", "prompts", "models", "show"},
     {"recipe", "ask", "tally"},
     VERBS,

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from habitus.config import Subject
 from habitus.errors import UserError
 from habitus.generate.chats import Plan, Sketch
 from habitus.generate.documents import DocumentPlan, Genre
 from habitus.prompts import PACKAGE, Prompts
 from habitus.records import Brief, Message, Scenario, Trait
+from habitus.settings import Subject
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 import habitus
-from habitus.config import DocumentSettings
 from habitus.generate.briefs import FOUND_PER_FIELD, Briefs, built_in_briefs
 from habitus.generate.documents import Genre
 from habitus.records import BLOCK
+from habitus.settings import DocumentSettings
 from habitus.traits.document import read_traits
 
 TRAITS = Path(habitus.__file__).parent / "traits"

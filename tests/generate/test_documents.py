@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from habitus.config import DocumentSettings
 from habitus.generate.briefs import Briefs
 from habitus.models.ledger import read_totals
+from habitus.settings import DocumentSettings
 from habitus.traits.document import read_traits
 from studies import calls, habitus, make, rows, setting
 

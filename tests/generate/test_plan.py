@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 import habitus
-from habitus.config import Axes, ChatSettings
 from habitus.generate.plan import Seats, built_in_axes
 from habitus.generate.spread import MOST_DOMAIN, spread
 from habitus.records import BLOCK, Scenario, Trait
+from habitus.settings import Axes, ChatSettings
 from habitus.traits.document import TraitsDocument, read_traits
 from habitus.traits.sentences import tokens
 

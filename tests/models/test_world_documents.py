@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from habitus.config import Subject
 from habitus.generate import documents
 from habitus.generate.checks import Checks, names_of
 from habitus.models import AnswerSchema, Params
@@ -18,6 +17,7 @@ from habitus.models.world.failings import failings, shapes
 from habitus.models.world.people import problems
 from habitus.prompts import Prompts
 from habitus.records import Brief
+from habitus.settings import Subject
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from habitus import sources
 from habitus.errors import UserError
-from habitus.publish import sources
 from habitus.publish.held import find, names_in
 from habitus.publish.intake import default_name, take_in
-from habitus.publish.sources import open_source
+from habitus.sources import open_source
 from habitus.study import read_rows
 
 if TYPE_CHECKING:

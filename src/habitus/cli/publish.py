@@ -115,7 +115,7 @@ def import_(
     """
     from habitus import show
     from habitus.publish.intake import default_name, take_in
-    from habitus.publish.sources import open_source
+    from habitus.sources import open_source
 
     opened = open_study(study)
     pairs = dict(_pair(one) for one in columns)

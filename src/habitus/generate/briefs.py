@@ -19,8 +19,8 @@ from habitus.records import BLOCK, Brief
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from habitus.config import DocumentSettings
     from habitus.generate.documents import Genre
+    from habitus.settings import DocumentSettings
     from habitus.traits.document import TraitsDocument
 
 FOUND_PER_FIELD = 8

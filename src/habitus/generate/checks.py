@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from habitus.config import Subject
     from habitus.models import Message
+    from habitus.settings import Subject
 
 LEAK_WORDS = 12
 """So many words in a row, taken over from the traits document, are a quotation and not a turn of phrase."""

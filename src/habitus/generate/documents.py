@@ -19,10 +19,10 @@ from habitus.records import Document, Drop, Role
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from habitus.config import Subject
     from habitus.generate.briefs import Briefs
     from habitus.generate.checks import Checks
     from habitus.records import Brief
+    from habitus.settings import Subject
 
 STEPS: dict[str, Role] = {
     "documents/genres": "author",

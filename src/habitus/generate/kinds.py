@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from habitus.ask import Ask
-    from habitus.config import ChatSettings, DocumentSettings, Subject
     from habitus.records import Drop, Record, Role
+    from habitus.settings import ChatSettings, DocumentSettings, Subject
     from habitus.study import Dataset, Study
 
     Recipe = Callable[[Any, Ask], Awaitable[Record | Drop]]

@@ -18,7 +18,7 @@ from habitus.records import BLOCK, Scenario
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from habitus.config import ChatSettings
+    from habitus.settings import ChatSettings
     from habitus.traits.document import TraitsDocument
 
 

@@ -17,10 +17,10 @@ from habitus.records import Chat, Drop, PreferencePair, Role
 
 if TYPE_CHECKING:
     from habitus.ask import Ask
-    from habitus.config import PreferenceSettings
     from habitus.generate.checks import Checks
     from habitus.generate.plan import Seats
     from habitus.records import Verdict
+    from habitus.settings import PreferenceSettings
 
 STEPS: dict[str, Role] = {"preferences/rejected": "refiner", "preferences/compare": "judge"}
 """The steps in order, each with the role that takes it. The rejected answer comes from the role that gave the chosen

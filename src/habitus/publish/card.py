@@ -19,8 +19,9 @@ from habitus.publish.survey import FACETS, quantiles, survey
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from habitus.publish.held import Held, Shape
+    from habitus.publish.held import Held
     from habitus.publish.survey import Survey
+    from habitus.shapes import Shape
 
 TEMPLATES = Path(__file__).parent / "templates"
 MOST_VALUES = 12

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import orjson
 
 from habitus.errors import UserError
-from habitus.publish.held import COLUMNS, fresh_file
+from habitus.publish.held import fresh_file
+from habitus.shapes import COLUMNS
 from habitus.study import encode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from habitus.publish.held import Held, Shape
+    from habitus.publish.held import Held
+    from habitus.shapes import Shape
 
 Form = Literal["trl", "openai", "together", "tinker", "parquet"]
 FORMS: tuple[Form, ...] = get_args(Form)

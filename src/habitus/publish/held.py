@@ -5,24 +5,19 @@ from __future__ import annotations
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from habitus.errors import UserError, nearest
+from habitus.shapes import COLUMNS
 from habitus.study import read_rows
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
     from pathlib import Path
 
+    from habitus.shapes import Shape
     from habitus.study import Dataset, Study
 
-Shape = Literal["chats", "documents", "preferences"]
-COLUMNS: dict[Shape, tuple[str, ...]] = {
-    "chats": ("messages",),
-    "documents": ("text",),
-    "preferences": ("prompt", "chosen", "rejected"),
-}
-"""The columns by which the shape of a row is told."""
 PLACES = ("*", "*/old-*", "imported/*")
 """Where datasets lie in a study, as patterns of folders."""
 

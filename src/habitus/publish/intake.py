@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 from habitus.errors import UserError
 from habitus.publish.held import fresh_file
-from habitus.publish.shapes import Unreadable, recognise
-from habitus.publish.sources import Broken
 from habitus.records import Drop
+from habitus.shapes import Unreadable, recognise
+from habitus.sources import Broken
 from habitus.study import encode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import IO
 
-    from habitus.publish.held import Shape
-    from habitus.publish.sources import Source
+    from habitus.shapes import Shape
+    from habitus.sources import Source
     from habitus.study import Study
 
 COMPLAINTS = 5

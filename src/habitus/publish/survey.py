@@ -13,7 +13,8 @@ from habitus.study import read_rows
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from habitus.publish.held import Held, Shape
+    from habitus.publish.held import Held
+    from habitus.shapes import Shape
 
 FACETS = {
     "trait": "trait",

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from habitus.publish.shapes import Unreadable, recognise
+from habitus.shapes import Unreadable, recognise
 
 ASKED = {"role": "user", "content": "How hot for rye?"}
 SAID = {"role": "assistant", "content": "230 °C."}

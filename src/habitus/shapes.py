@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from habitus.publish.held import Shape
     from habitus.records import Message
 
+Shape = Literal["chats", "documents", "preferences"]
+COLUMNS: dict[Shape, tuple[str, ...]] = {
+    "chats": ("messages",),
+    "documents": ("text",),
+    "preferences": ("prompt", "chosen", "rejected"),
+}
+"""The columns by which the shape of a row of ours is told."""
 CONVERSATIONS = ("messages", "conversations", "conversation")
 ANSWERS = ("response", "completion", "output", "answer")
 ROLES = {
@@ -36,7 +42,7 @@ class Unreadable(Exception):
     """A row is of no shape that is known; the message says why."""
 
 
-Told = tuple["Shape", dict[str, Any], set[str]]
+Told = tuple[Shape, dict[str, Any], set[str]]
 """A row's shape, its columns as ours, and the names of the foreign columns that went into them."""
 
 
