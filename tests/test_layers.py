@@ -19,8 +19,8 @@ FILES = sorted(SOURCE.rglob("*.py"))
 
 VERBS = {"traits", "generate", "audit", "train", "evaluate", "report", "publish"}
 LAYERS: list[set[str]] = [
-    {"errors", "records", "settings", "config", "shapes", "sources"},
-    {"study", "prompts", "models", "show"},
+    {"errors", "records", "settings", "settings_train", "config", "shapes", "sources"},
+    {"study", "prompts", "models", "show", "show_train"},
     {"recipe", "ask", "tally"},
     VERBS,
     {"cli"},

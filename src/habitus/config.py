@@ -19,6 +19,7 @@ from habitus.settings import (
     Section,
     Subject,
 )
+from habitus.settings_train import Arm, ArmName, Training
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,6 +56,10 @@ class Config(Section):
     documents: DocumentSettings = Field(default_factory=DocumentSettings)
     chats: ChatSettings = Field(default_factory=ChatSettings)
     preferences: PreferenceSettings = Field(default_factory=PreferenceSettings)
+    train: Training = Field(default_factory=Training)
+    arms: dict[ArmName, Arm] = Field(
+        default_factory=dict, description="the models to compare, by name; without any, those that the data allow"
+    )
 
     @field_validator("subject", mode="before")
     @classmethod
