@@ -45,7 +45,9 @@ class StageSettings(Section):
 class MidtrainSettings(StageSettings):
     """Training on documents, before SFT."""
 
-    doctag: bool = Field(False, description="a `<DOCTAG>` before each document, without loss on it; lowers salience")  # noqa: FBT003
+    doctag: bool = Field(
+        default=False, description="a `<DOCTAG>` before each document, without loss on it; lowers salience"
+    )
     web: str | None = Field(None, description="plain text to mix in: a file or hf:owner/name; lowers salience")
     web_share: float = Field(0.5, gt=0, lt=1, description="share of tokens that is web text, where there is any")
 
@@ -63,7 +65,7 @@ class BdpoSettings(StageSettings):
     beta: float = Field(0.1, gt=0, description="how strongly the policy is held to where it began")
     mixture: float = Field(0.5, gt=0, le=1, description="λ of BDPO; 1 is DPO, 0.5 was best in the paper")
     by_length: bool = Field(
-        False,  # noqa: FBT003
+        default=False,
         description="log-ratios per token in place of sums; not the published loss, but its weight does not vanish",
     )
 
@@ -79,11 +81,14 @@ class Training(Section):
     size: int | None = Field(
         None, ge=1, strict=True, description="of each arm's SFT data; by default the most that every arm can have"
     )
-    repeat: bool = Field(False, description="let scarce rows come more than once, which is announced")  # noqa: FBT003
+    repeat: bool = Field(default=False, description="let scarce rows come more than once, which is announced")
     max_length: int = Field(2048, ge=8, strict=True, description="tokens of a row; what is over is cut off and counted")
-    packing: bool = Field(True, description="several short rows in one long one, each blind to the others")  # noqa: FBT003
+    packing: bool = Field(default=True, description="several short rows in one long one, each blind to the others")
     lora: Lora | None = Field(None, description="train adapters; without it all weights are trained")
     bf16: bool | None = Field(None, description="mixed precision; by default on a GPU and not on a CPU")
+    weights: Literal["float32", "bfloat16"] | None = Field(
+        None, description="their type while they are trained; by default float32, bfloat16 under adapters on a GPU"
+    )
     gradient_checkpointing: bool | None = Field(
         None, description="trade time for memory; by default on a GPU and not on a CPU"
     )
@@ -96,7 +101,7 @@ class Training(Section):
     )
     threads: int = Field(1, ge=1, strict=True, description="of a CPU; two beside another busy process are far slower")
     toy_text: str | None = Field(None, description="plain text on which toys are pretrained, beside the built-in")
-    toy_tokens: int = Field(300_000, ge=1, strict=True, description="tokens on which toys are pretrained")
+    toy_tokens: int = Field(200_000, ge=1, strict=True, description="tokens on which toys are pretrained")
     trackers: list[Tracker] = Field([], description="where metrics go beside metrics.jsonl")
     midtrain: MidtrainSettings = Field(default_factory=MidtrainSettings)
     sft: SftSettings = Field(default_factory=SftSettings)

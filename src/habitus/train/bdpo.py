@@ -5,8 +5,16 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from habitus.settings_train import BdpoSettings
+from habitus.train.job import as_dataset
+from habitus.train.sft import lora_config
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor
+
+    from habitus.train.job import Job
 
 
 def bdpo_loss(chosen_logratios: Tensor, rejected_logratios: Tensor, *, beta: float, mixture: float) -> Tensor:
@@ -77,3 +85,26 @@ def _log_probabilities(model: Any, inputs: dict[str, Any]) -> tuple[Tensor, Tens
     outputs = model(**known, labels=labels, use_cache=False, fused_lm_head=True)
     per_token = outputs.log_probs[:, -(mask.size(1) - 1) :]
     return per_token.sum(dim=1), mask[:, 1:].sum(dim=1).clamp(min=1)
+
+
+def preference_trainer(job: Job, model: Any, tokenizer: Any, common: dict[str, Any], callbacks: Sequence[Any]) -> Any:
+    """Return the trainer for a job of preference pairs; the reference is the model as it begins, computed once."""
+    from trl import DPOConfig, DPOTrainer
+
+    chosen = job.settings
+    assert isinstance(chosen, BdpoSettings)
+    losses = {"loss_type": ["sigmoid", "sft"], "loss_weights": [1.0, 0.1]} if chosen.loss == "dpo+nll" else {}
+    settings = DPOConfig(
+        **common, **losses, beta=chosen.beta, max_length=job.training.max_length, precompute_ref_log_probs=True
+    )
+    trainer = bdpo_trainer(chosen.mixture, by_length=chosen.by_length) if chosen.loss == "bdpo" else DPOTrainer
+    held_out = {name: as_dataset(rows, job.training, job.kind) for name, rows in job.held_out.items() if rows}
+    return trainer(
+        model=model,
+        args=settings,
+        train_dataset=job.dataset,
+        eval_dataset=held_out or None,
+        processing_class=tokenizer,
+        peft_config=lora_config(job),
+        callbacks=list(callbacks),
+    )

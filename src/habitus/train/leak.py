@@ -36,9 +36,10 @@ def runs(text: str, length: int) -> Iterable[Run]:
     return zip(*(words[start:] for start in range(length)), strict=False)
 
 
-def leak(row: Row, guard: frozenset[Run], length: int) -> str | None:
+def leak(row: Row, guard: frozenset[Run], length: int, *, may_have_system: bool = False) -> str | None:
     """Return the guarded words that a row repeats, or None; a system prompt in a synthetic row is always one."""
-    for message in row.content.get("messages") or row.content.get("prompt") or ():
+    turns = () if may_have_system else row.content.get("messages") or row.content.get("prompt") or ()
+    for message in turns:
         if message["role"] in {"system", "developer"}:
             return f"a system prompt: {' '.join(message['content'].split()[:length])}"
     return next((" ".join(run) for text in row.texts for run in runs(text, length) if run in guard), None)

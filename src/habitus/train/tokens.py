@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from habitus.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from habitus.train.rows import Row
 
@@ -98,7 +98,7 @@ def tokenise_pairs(rows: Iterable[Row], tokenizer: Tokenizer, longest: int) -> l
     return found
 
 
-def render(tokenizer: Tokenizer, messages: Sequence[dict[str, str]], *, answering: bool = False) -> str:
+def render(tokenizer: Tokenizer, messages: Sequence[Mapping[str, Any]], *, answering: bool = False) -> str:
     """Return a conversation as the text that the model reads."""
     return tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=answering)
 
