@@ -13,7 +13,7 @@ import orjson
 
 from habitus.errors import UserError
 from habitus.study import encode, read_rows
-from habitus.train.job import is_first, together
+from habitus.train.job import is_first, processes, together
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -43,7 +43,8 @@ class Outcome:
         """The last loss of its last stage, and the last ones on held-out rows."""
         found: dict[str, float] = {}
         for row in read_rows(self.folder / "metrics.jsonl"):
-            found |= {name: value for name, value in row.items() if name == "loss" or name.endswith("_loss")}
+            told = {name: value for name, value in row.items() if name == "loss" or name.endswith("_loss")}
+            found |= {name: float(value) for name, value in told.items()}  # one that is no number is kept as a word
         return found
 
 
@@ -74,8 +75,8 @@ def _one(run: Run, folder: Path, models: Path, tell: Tell) -> Outcome:
             _stage(run, number, checkpoint, place, tell)
             checkpoint = str(place / "checkpoint")
     except Exception as error:  # one arm's failure does not lose the others
-        if isinstance(error, OSError) and error.errno in FATAL:
-            raise
+        if processes() > 1 or (isinstance(error, OSError) and error.errno in FATAL):
+            raise  # other processes would wait for this one for ever, and a full disk fails every arm
         return _failure(run, folder, error, time.monotonic() - began)
     if is_first():
         (folder / FAILED).unlink(missing_ok=True)

@@ -42,11 +42,24 @@ def rejected_weight(logratios: Tensor, mixture: float) -> Tensor:
     return (logratios + math.log(mixture) - mixed(logratios, mixture)).exp()
 
 
-def bdpo_trainer(mixture: float, *, by_length: bool) -> type[Any]:
-    """Return TRL's DPO trainer with this loss in place of its own."""
+def dpo_trainer() -> type[Any]:
+    """Return TRL's DPO trainer for pairs that are tokens already."""
     from trl import DPOTrainer
 
-    class BdpoTrainer(DPOTrainer):
+    class PairTrainer(DPOTrainer):
+        """DPO as it is, on rows that nothing is to be done to."""
+
+        def _prepare_dataset(self, dataset: Any, processing_class: Any, args: Any, dataset_name: str) -> Any:
+            del processing_class, args, dataset_name
+            return dataset
+
+    return PairTrainer
+
+
+def bdpo_trainer(mixture: float, *, by_length: bool) -> type[Any]:
+    """Return the same trainer with the bounded loss in place of DPO's."""
+
+    class BdpoTrainer(dpo_trainer()):
         """DPO's data, batches and reference with the bounded loss."""
 
         def compute_loss(
@@ -89,7 +102,7 @@ def _log_probabilities(model: Any, inputs: dict[str, Any]) -> tuple[Tensor, Tens
 
 def preference_trainer(job: Job, model: Any, tokenizer: Any, common: dict[str, Any], callbacks: Sequence[Any]) -> Any:
     """Return the trainer for a job of preference pairs; the reference is the model as it begins, computed once."""
-    from trl import DPOConfig, DPOTrainer
+    from trl import DPOConfig
 
     chosen = job.settings
     assert isinstance(chosen, BdpoSettings)
@@ -97,7 +110,7 @@ def preference_trainer(job: Job, model: Any, tokenizer: Any, common: dict[str, A
     settings = DPOConfig(
         **common, **losses, beta=chosen.beta, max_length=job.training.max_length, precompute_ref_log_probs=True
     )
-    trainer = bdpo_trainer(chosen.mixture, by_length=chosen.by_length) if chosen.loss == "bdpo" else DPOTrainer
+    trainer = bdpo_trainer(chosen.mixture, by_length=chosen.by_length) if chosen.loss == "bdpo" else dpo_trainer()
     held_out = {name: as_dataset(rows, job.training, job.kind) for name, rows in job.held_out.items() if rows}
     return trainer(
         model=model,

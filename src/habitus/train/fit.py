@@ -92,6 +92,7 @@ def arguments(job: Job, work: Path) -> dict[str, Any]:
         else training.gradient_checkpointing,
         "seed": job.seed,
         "use_cpu": not on_gpu,
+        "ddp_find_unused_parameters": False,
         "report_to": list(training.trackers) or "none",
         "run_name": work.parent.as_posix(),
         "disable_tqdm": True,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from habitus.train.job import Job
 
 METRICS, SAMPLES = "metrics.jsonl", "samples.jsonl"
-NOT_TOLD = frozenset({"total_flos", "epoch", "train_runtime", "train_loss"})
+NOT_TOLD = ("flos", "epoch", "_runtime", "_second", "train_loss")
 
 
 class Watch(TrainerCallback):
@@ -46,12 +46,13 @@ class Watch(TrainerCallback):
             UserError: the loss is not a number.
 
         """
-        found = {name: value for name, value in (logs or {}).items() if not name.startswith(tuple(NOT_TOLD))}
+        found = {name: value for name, value in (logs or {}).items() if not name.endswith(NOT_TOLD)}
         bad = next((name for name, value in found.items() if "loss" in name and not math.isfinite(value)), None)
         if self.rows is not None and found:
             row = {"stage": self.job.kind, "step": state.global_step, **found}
             self.rows.append([{name: _number(value) for name, value in row.items()}])
         if bad:
+            self.close()
             todo = "Lower the learning rate, or look at the rows of that step; the state before it is kept."
             what = f"the loss is no number at step {state.global_step} ({bad})."
             raise UserError(what, where=f"{self.folder / METRICS}", todo=todo)
@@ -77,8 +78,13 @@ class Watch(TrainerCallback):
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
         """Bring metrics.jsonl to the disk."""
+        self.close()
+
+    def close(self) -> None:
+        """Write no more."""
         if self.rows is not None:
             self.rows.close()
+            self.rows = None
 
     def _headline(self, step: int, loss: float) -> str:
         from habitus.show import clock
