@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -21,10 +22,12 @@ def best_attention(*, packing: bool, on_gpu: bool) -> str:
 
 
 def _register() -> bool:
-    """Tell transformers of the kernel, where this PyTorch has it."""
+    """Tell transformers of the kernel, where this PyTorch has it and lets it be causal."""
     try:
         from torch.nn.attention.varlen import varlen_attn
     except ImportError:
+        return False
+    if not {"window_size", "scale"} <= signature(varlen_attn).parameters.keys():
         return False
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.integrations.sdpa_attention import repeat_kv
