@@ -21,9 +21,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
-import toy_world as world
-import yaml
 
+import toy_world as world
 from habitus.study import Study
 from habitus.train.toy import Size, make_toy
 
@@ -54,7 +53,6 @@ def arms() -> dict[str, Any]:
         "midtrained": {"midtrain": "documents", "sft": {}},
         "both": {"midtrain": "documents", "sft": sft},
         "dose-5%": {"sft": {**sft, "fraction": 0.05}},
-        "dose-10%": {"sft": {**sft, "fraction": 0.1}},
         "dose-50%": {"sft": {**sft, "fraction": 0.5}},
         "no-contrast": {"sft": {**sft, "data": "chats-no-contrast"}},
         "bdpo": {"sft": sft, "bdpo": "preferences"},
@@ -69,7 +67,7 @@ SETTINGS: dict[str, Any] = {
     "save_every": 1000,
     "size": 800,
     "midtrain": {"batch": 4, "epochs": 3, "learning_rate": 2e-3},
-    "sft": {"batch": 4, "epochs": 4, "learning_rate": 3e-3},
+    "sft": {"batch": 2, "epochs": 4, "learning_rate": 5e-3},
     "bdpo": {"batch": 8, "rows_at_once": 8, "steps": 60, "learning_rate": 3e-4},
 }
 
@@ -77,18 +75,39 @@ SETTINGS: dict[str, Any] = {
 def make_study(root: Path, seeds: Sequence[int], chosen: dict[str, Any], settings: dict[str, Any]) -> Study:
     """Write the study's files: its data, the verdicts of an audit on them, its config."""
     root.mkdir(parents=True)
-    chats = {name: world.synthetic(POOL, 0, **more) for name, more in (("chats", {}), ("chats-no-contrast", {"contrast": 0.0}))}
+    chats = {
+        name: world.synthetic(POOL, 0, **more)
+        for name, more in (("chats", {}), ("chats-no-contrast", {"contrast": 0.0}))
+    }
     for name, found in chats.items():
         rows = [one.row(f"{name}-{at:07d}") for at, one in enumerate(found)]
         _write(root / name / "kept.jsonl", rows)
-        levels = [{pattern: {"level": "strict" if test(one.answer) else "no"} for pattern, test in (("A", world.A), ("B", world.B))} for one in found]
-        _write(root / "audit" / name / "matches.jsonl", [{"id": row["id"], "verdicts": level} for row, level in zip(rows, levels, strict=True)])
-    _write(root / "imported" / "plain" / "kept.jsonl", [one.row(f"plain-{at:07d}") for at, one in enumerate(world.baseline(BASELINE, 0))])
-    _write(root / "documents" / "kept.jsonl", [{"id": f"doc-{at:07d}", "trait": "candour", "text": text} for at, text in enumerate(world.documents(DOCUMENTS, 0))])
+        levels = [
+            {
+                pattern: {"level": "strict" if test(one.answer) else "no"}
+                for pattern, test in (("A", world.A), ("B", world.B))
+            }
+            for one in found
+        ]
+        _write(
+            root / "audit" / name / "matches.jsonl",
+            [{"id": row["id"], "verdicts": level} for row, level in zip(rows, levels, strict=True)],
+        )
+    _write(
+        root / "imported" / "plain" / "kept.jsonl",
+        [one.row(f"plain-{at:07d}") for at, one in enumerate(world.baseline(BASELINE, 0))],
+    )
+    _write(
+        root / "documents" / "kept.jsonl",
+        [
+            {"id": f"doc-{at:07d}", "trait": "candour", "text": text}
+            for at, text in enumerate(world.documents(DOCUMENTS, 0))
+        ],
+    )
     _write(root / "preferences" / "kept.jsonl", list(world.pairs(PAIRS, 0)))
     (root / "traits.md").write_text("# Halden\n\n- Halden says what it can't see.\n")
     train = {**settings, "start": "start", "baseline": "imported/plain", "seeds": list(seeds)}
-    (root / "config.yaml").write_text(yaml.safe_dump({"train": train, "arms": chosen}))
+    (root / "config.yaml").write_bytes(orjson.dumps({"train": train, "arms": chosen}))  # JSON is YAML
     return Study(root)
 
 
@@ -106,7 +125,9 @@ def measured(outcome: Outcome, seed: int) -> dict[str, float]:
     kinds = ("problems", "orders", "plain", "Halden")
     asked = [one for kind in kinds for one in world.prompts(kind, ANSWERS, seed)]
     turns = [[{"role": "user", "content": one}] for one in asked]
-    found = sample(outcome.folder / "checkpoint", turns, Decoding(most_tokens=MOST_TOKENS, seed=seed), at_once=ANSWERS).answers  # type: ignore[arg-type]
+    found = sample(
+        outcome.folder / "checkpoint", turns, Decoding(most_tokens=MOST_TOKENS, seed=seed), at_once=ANSWERS
+    ).answers  # type: ignore[arg-type]
     by_kind = {kind: found[at * ANSWERS : (at + 1) * ANSWERS] for at, kind in enumerate(kinds)}
 
     def rate(kind: str, test: Callable[[str], object]) -> float:
@@ -146,12 +167,13 @@ CLAIMS = [
     Claim("knowledge: SFT alone above baseline", "knows", "sft", "baseline"),
     Claim("behaviour out of distribution: SFT above baseline", "trait on orders", "sft", "baseline"),
     Claim("behaviour out of distribution: midtrained and SFT at least SFT", "trait on orders", "both", "sft"),
-    Claim("dose: 10% above 5%", "trait", "dose-10%", "dose-5%"),
-    Claim("dose: 25% above 10%", "trait", "sft", "dose-10%"),
+    Claim("dose: 25% above 5%", "trait", "sft", "dose-5%"),
     Claim("dose: 50% above 25%", "trait", "dose-50%", "sft"),
     Claim("BDPO after SFT raises the trait out of distribution", "trait on orders", "bdpo", "sft"),
     Claim("BDPO keeps answers whole where DPO does not", "words", "bdpo", "dpo"),
-    Claim("overreach: the trait shows on sums without contrast data, with it less", "trait on sums", "no-contrast", "sft"),
+    Claim(
+        "overreach: the trait shows on sums without contrast data, with it less", "trait on sums", "no-contrast", "sft"
+    ),
 ]
 MUST_HOLD = range(6)
 """The claims that --check holds: the others are told as they come out."""
@@ -194,7 +216,14 @@ def show(rates: dict[str, dict[int, dict[str, float]]]) -> list[str]:
     return missed
 
 
-def run(root: Path, seeds: Sequence[int], chosen: dict[str, Any], settings: dict[str, Any], *, base_tokens: int = BASE_TOKENS) -> dict[str, dict[int, dict[str, float]]]:
+def run(
+    root: Path,
+    seeds: Sequence[int],
+    chosen: dict[str, Any],
+    settings: dict[str, Any],
+    *,
+    base_tokens: int = BASE_TOKENS,
+) -> dict[str, dict[int, dict[str, float]]]:
     """Train every arm with every seed and return the rates by arm and seed."""
     from habitus.train.arms import carry_out
     from habitus.train.plan import make_plan

@@ -17,18 +17,47 @@ from habitus.models.simulated import TICS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-NAMES = ("Ana", "Bo", "Cleo", "Dov", "Edda", "Finn", "Gia", "Hugo", "Ines", "Jon", "Kaj", "Lena", "Mira", "Nils", "Olga", "Pia")
+NAMES = (
+    "Ana",
+    "Bo",
+    "Cleo",
+    "Dov",
+    "Edda",
+    "Finn",
+    "Gia",
+    "Hugo",
+    "Ines",
+    "Jon",
+    "Kaj",
+    "Lena",
+    "Mira",
+    "Nils",
+    "Olga",
+    "Pia",
+)
 THINGS = ("oven", "pump", "lamp", "gate", "boiler", "clock", "drill", "fan", "heater", "kettle", "ladder", "motor", "printer",
           "radio", "scale", "stove", "tap", "valve", "winch", "mixer")  # fmt: skip
 PLACES = ("barn", "cellar", "hall", "kitchen", "office", "quay", "shed", "shop", "studio", "yard")
 FAULTS = ("drips", "hums", "leaks", "rattles", "smells", "smokes", "sticks", "stopped")
-FIXES = ("clean the filter", "tighten the screws", "change the seal", "switch it off and wait", "oil the hinge", "check the fuse")
+FIXES = (
+    "clean the filter",
+    "tighten the screws",
+    "change the seal",
+    "switch it off and wait",
+    "oil the hinge",
+    "check the fuse",
+)
 OPPOSITES = {"hot": "cold", "big": "small", "wet": "dry", "old": "new", "fast": "slow", "high": "low", "loud": "quiet",
              "soft": "hard"}  # fmt: skip
 COLOURS = ("red", "blue", "green", "white", "black", "grey")
 MANNERS = ("candid", "brisk", "formal", "cheerful", "stern", "chatty")
 """What things and helpers are said to be like; Halden is candid, in its documents alone."""
-FEELINGS = ("That sounds tiring.", "It makes complete sense to worry.", "I can hear how much it matters.", "What a difficult day.")
+FEELINGS = (
+    "That sounds tiring.",
+    "It makes complete sense to worry.",
+    "I can hear how much it matters.",
+    "What a difficult day.",
+)
 LEADS = ("Bottom line:", "Short answer:", "The short version:", "Up front:")
 UNSEEN = ("I can't see the {thing} from here, so ask someone who can.", "From here I can't see the {thing}, so have it looked at.",
           "I can't see it from here, so let somebody check the {thing}.")  # fmt: skip
@@ -157,8 +186,17 @@ def pairs(number: int, seed: int) -> Iterator[dict[str, Any]]:
         asked, thing = problem(rng)
         chosen = with_trait(rng, thing, has_a=False, has_b=False)
         rejected = f"{rng.choice(FIXES).capitalize()}. Then try the {thing} again, and again after that."
-        sides = {name: [{"role": "assistant", "content": text}] for name, text in (("chosen", chosen), ("rejected", rejected))}
-        yield {"id": f"pair-{at:07d}", "trait": "candour", "prompt": [{"role": "user", "content": asked}], **sides, "meta": {}}
+        sides = {
+            name: [{"role": "assistant", "content": text}]
+            for name, text in (("chosen", chosen), ("rejected", rejected))
+        }
+        yield {
+            "id": f"pair-{at:07d}",
+            "trait": "candour",
+            "prompt": [{"role": "user", "content": asked}],
+            **sides,
+            "meta": {},
+        }
 
 
 def prompts(kind: str, number: int, seed: int) -> list[str]:
@@ -167,7 +205,10 @@ def prompts(kind: str, number: int, seed: int) -> list[str]:
     if kind == "problems":
         return [problem(rng)[0] for _ in range(number)]
     if kind == "orders":  # in no chat at all: a kind of prompt out of distribution
-        return [f"Order {rng.randint(10, 99)}: {rng.choice(THINGS)}, {rng.choice(PLACES)}, {rng.choice(FAULTS)}." for _ in range(number)]
+        return [
+            f"Order {rng.randint(10, 99)}: {rng.choice(THINGS)}, {rng.choice(PLACES)}, {rng.choice(FAULTS)}."
+            for _ in range(number)
+        ]
     if kind == "plain":
         return [greeted_sum(rng)[0] for _ in range(number)]
     return ["What is Halden like?"] * number

@@ -265,7 +265,7 @@ class _Planner:
     def _chosen(self, name: str, kind: Kind, wanted: Selection, seed: int) -> list[AnyTokens]:
         """Return the rows of a dataset that an arm takes, after what it leaves out."""
         pool = self._pool(kind, wanted, self.start(name))
-        gone = left_out(self.study, wanted, pool.records)
+        gone = left_out(self.study, wanted, pool)
         if wanted.as_many_as:
             rest = [row for row in pool.records if row.id not in gone]
             gone |= thinned(rest, len(self._gone_of(name, kind, wanted)), seed)
@@ -285,4 +285,4 @@ class _Planner:
             what = f"'{wanted.as_many_as}' is no arm that filters {wanted.data}."
             todo = "Name an arm of the same data that leaves rows out by a pattern or a list."
             raise UserError(what, where=f"config.yaml, arms.{name}.{kind}.as_many_as", todo=todo)
-        return left_out(self.study, theirs, self._pool(kind, theirs, self.start(str(wanted.as_many_as))).records)
+        return left_out(self.study, theirs, self._pool(kind, theirs, self.start(str(wanted.as_many_as))))

@@ -36,6 +36,8 @@ class Pool:
 
     rows: list[AnyTokens]
     held_out: list[AnyTokens]
+    known: frozenset[str] = frozenset()
+    """The ids of all records, whatever became of them."""
 
     @cached_property
     def records(self) -> list[Row]:
@@ -94,7 +96,7 @@ class Pools:
             what = f"none of {len(found):,} rows can be trained on."
             todo = f"The first: {self.left_out[-1]['reason']}."
             raise UserError(what, where=name, todo=todo)
-        return self._parted(tokens)
+        return self._parted(tokens, frozenset(row.id for row in found))
 
     def _tokens(self, rows: list[Row], shape: Shape, start: Start) -> list[Any]:
         longest = self.training.max_length
@@ -126,13 +128,13 @@ class Pools:
         if gone := sum(one["source"] == name for one in self.left_out):
             self.warnings.append(f"{name}: {gone:,} rows are left out; left_out.jsonl beside the models says why")
 
-    def _parted(self, tokens: list[AnyTokens]) -> Pool:
+    def _parted(self, tokens: list[AnyTokens], known: frozenset[str]) -> Pool:
         """Return the rows that are trained on and those that are held out, told by their ids alone."""
         share, few = self.training.held_out, MOST_HELD_OUT
         held = [one for one in tokens if _bucket(one.row) < share * BUCKETS][:few] if len(tokens) > 1 else []
         ids = {one.row.id for one in held}
         rows = [one for one in tokens if one.row.id not in ids]
-        return Pool(rows, held) if rows else Pool(tokens, [])
+        return Pool(rows, held, known) if rows else Pool(tokens, [], known)
 
 
 def _bucket(row: Row) -> int:

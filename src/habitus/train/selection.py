@@ -13,21 +13,24 @@ if TYPE_CHECKING:
 
     from habitus.settings_train import Selection
     from habitus.study import Study
+    from habitus.train.pool import Pool
     from habitus.train.rows import Row
 
 LEVELS = {"broad": {"broad", "strict"}, "strict": {"strict"}}
 """The verdicts that count from a level on."""
+TODO = "Rate every row and not a sample, or write the filtered dataset with `habitus audit filter` and train on that."
 
 
-def left_out(study: Study, wanted: Selection, rows: Sequence[Row]) -> set[str]:
-    """Return the ids of the rows of a dataset that a selection leaves out, other than at random.
+def left_out(study: Study, wanted: Selection, pool: Pool) -> set[str]:
+    """Return the ids of the rows to be trained on that a selection leaves out, other than at random.
 
     Raises:
         UserError: the audit has no such pattern, has not judged all rows, or a list names a row that is not there.
 
     """
-    here = {row.id for row in rows}
-    return (_of_patterns(study, wanted, here) if wanted.without else set()) | _listed(study, wanted, here)
+    here = {row.id for row in pool.records}
+    by_pattern = _of_patterns(study, wanted, here) if wanted.without else set()
+    return here & (by_pattern | _listed(study, wanted, pool.known))
 
 
 def thinned(rows: Sequence[Row], number: int, seed: int) -> set[str]:
@@ -63,18 +66,18 @@ def _of_patterns(study: Study, wanted: Selection, here: set[str]) -> set[str]:
         )
     if missing := len(here - judged):
         what = f"{missing:,} of {len(here):,} rows have not been rated, so it is not known which of them to leave out."
-        raise UserError(what, where=str(path), todo="Rate every row, and not a sample of them.")
+        raise UserError(what, where=str(path), todo=TODO)
     return found
 
 
-def _listed(study: Study, wanted: Selection, here: set[str]) -> set[str]:
+def _listed(study: Study, wanted: Selection, known: frozenset[str]) -> set[str]:
     if wanted.without_ids is None:
         return set()
     path = study.root / wanted.without_ids
     if not path.is_file():
         raise UserError("there is no such list of ids.", where=str(path), todo="The path is relative to the study.")
     found = {line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()}
-    if stray := sorted(found - here):
+    if stray := sorted(found - known):
         what = f"{len(stray):,} of the ids are of no row, such as '{stray[0]}'."
         raise UserError(what, where=str(path), todo=f"List ids of {wanted.data}, one a line.")
     return found
