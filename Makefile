@@ -27,6 +27,8 @@ bench: .venv/test.stamp         ## every benchmark, each with its bar
 	$(BIN)/python benchmarks/recipes.py --check
 	$(BIN)/python benchmarks/dedup.py --check
 	$(BIN)/python benchmarks/audit.py --check
+	$(BIN)/python benchmarks/train.py --check
+	$(BIN)/python benchmarks/toy_study.py --check
 	$(BIN)/python benchmarks/core.py --check
 
 .venv/demo.stamp: pyproject.toml constraints.txt

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from habitus.settings import Section
 
@@ -12,9 +12,18 @@ Unit = Literal["rows", "tokens"]
 Level = Literal["broad", "strict"]
 Loss = Literal["bdpo", "dpo", "dpo+nll"]
 Tracker = Literal["trackio", "wandb", "tensorboard"]
-ArmName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$")]
-KEPT_NAMES = frozenset({"shared", "toy", "starts"})
+KEPT_NAMES = frozenset({"shared", "toy"})
 """Names that folders beside the arms' have."""
+
+
+def _free(name: str) -> str:
+    """Return an arm's name if no other folder has it."""
+    if name in KEPT_NAMES:
+        raise ValueError(f"'{name}' is the name of a folder beside the arms'; take another")
+    return name
+
+
+ArmName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$"), AfterValidator(_free)]
 
 
 class Lora(Section):

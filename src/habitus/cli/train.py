@@ -49,6 +49,7 @@ def train(
 
     opened = open_study(study)
     training, wanted = _settings(opened, toy=toy)
+    _require_trackers(training)
     hush(training.threads)
     show.be_quiet(quiet=show.progress_console.quiet or not is_first())
     with opened.lock() if is_first() else nullcontext():
@@ -75,6 +76,16 @@ def _require() -> None:
     except ImportError as error:
         todo = 'Run: pip install "habitus[train]"'
         raise UserError(f"training needs {error.name}, which is not installed.", todo=todo) from error
+
+
+def _require_trackers(training: Training) -> None:
+    """Refuse to begin where a tracker's package is missing."""
+    from importlib.util import find_spec
+
+    for name in training.trackers:
+        if find_spec(name) is None:
+            todo = f"Run: pip install {name}, or leave it out; metrics.jsonl is written in any case."
+            raise UserError(f"the tracker {name} is not installed.", where="config.yaml, train.trackers", todo=todo)
 
 
 def _settings(study: Study, *, toy: bool) -> tuple[Training, dict[str, Arm]]:
