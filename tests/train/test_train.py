@@ -263,3 +263,25 @@ def test_two_processes_come_to_the_losses_of_one(office: Callable[..., Path], tm
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert losses(folder) == pytest.approx(losses(alone), abs=2e-4)
+
+
+def test_a_kill_after_the_last_step_and_before_the_checkpoint_loses_nothing(
+    office: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from habitus.train import fit
+
+    study = office({"sft": ARMS["sft"]}, sft={"batch": 4, "learning_rate": 3e-3, "steps": 12})
+    folder = study / "models" / "sft" / "seed-1"
+
+    def killed(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fit, "_keep", killed)
+        assert habitus("train", study) == 130
+    before = losses(folder)
+    assert not (folder / "checkpoint").exists()
+
+    assert habitus("train", study) == 0
+    assert losses(folder) == before
+    assert weights(folder)

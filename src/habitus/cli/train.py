@@ -42,6 +42,8 @@ def train(
 
     from habitus import show, show_train
 
+    options = [*(f"--arm {name}" for name in arms), *(f"--seed {seed}" for seed in seeds), *["--toy"] * toy]
+    again = " ".join(["habitus", "train", str(study), *options])
     _require()
     from habitus.train.job import is_first
     from habitus.train.plan import make_plan
@@ -62,10 +64,14 @@ def train(
         elif dry_run:
             _estimate(runs)
         else:
-            _train(opened, found, runs, toy=toy, redo=redo)
+            try:
+                _train(opened, found, runs, toy=toy, redo=redo)
+            except KeyboardInterrupt as stop:
+                show.warn("Interrupted. Everything finished and the last saved state are kept.")
+                show.next_command(again)
+                raise SystemExit(130) from stop
     if is_first() and (show_ or dry_run):
-        options = [*(f"--arm {name}" for name in arms), *(f"--seed {seed}" for seed in seeds), *["--toy"] * toy]
-        show.next_command(" ".join(["habitus", "train", str(study), *options]))
+        show.next_command(again)
 
 
 def _require() -> None:

@@ -44,11 +44,11 @@ def fit(job: Job, start: str, folder: Path, tell: Callable[[str], None]) -> None
     trainer = make(job, model, tokenizer, arguments(job, work), [watch])
     trainer.remove_callback(PrinterCallback)
     if is_first():
-        _drop_broken(work)
+        _drop_broken(work, job.steps)
     together()
     state = _last_state(work)
     if state is not None:
-        tell(f"{job.kind}: going on from step {state.name.rpartition('-')[2]}")
+        tell(f"{job.kind}: going on from step {_step(state)}")
     trainer.train(resume_from_checkpoint=str(state) if state else None)
     _keep(trainer, tokenizer, start, folder, is_lora=job.training.lora is not None)
 
@@ -137,13 +137,16 @@ def _room(model: Any, folder: Path) -> None:
         raise UserError(what, where=str(folder), todo="Make room, or move the study to another disk.")
 
 
-def _drop_broken(work: Path) -> None:
-    """Remove states that a kill left unfinished: what a trainer writes last is not in them."""
+def _drop_broken(work: Path, steps: int) -> None:
+    """Remove what nothing can go on from: unfinished states, and one at the end, where a trainer goes a step too far."""
     for path in work.glob("checkpoint-*"):
-        if not (path / "trainer_state.json").exists():
+        if not (path / "trainer_state.json").exists() or _step(path) >= steps:
             shutil.rmtree(path)
 
 
+def _step(state: Path) -> int:
+    return int(state.name.rpartition("-")[2])
+
+
 def _last_state(work: Path) -> Path | None:
-    found = sorted(work.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
-    return found[-1] if found else None
+    return max(work.glob("checkpoint-*"), key=_step, default=None)
