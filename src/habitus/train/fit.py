@@ -138,7 +138,7 @@ def _room(model: Any, folder: Path) -> None:
 
 
 def _drop_broken(work: Path, steps: int) -> None:
-    """Remove what nothing can go on from: unfinished states, and one at the end, where a trainer goes a step too far."""
+    """Remove what nothing can go on from: unfinished states, and one at the end, from which trainers go too far."""
     for path in work.glob("checkpoint-*"):
         if not (path / "trainer_state.json").exists() or _step(path) >= steps:
             shutil.rmtree(path)
