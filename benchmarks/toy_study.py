@@ -3,7 +3,7 @@
     python benchmarks/toy_study.py [--check] [--seeds 1 2 3 4 5] [--arms WORD] [--keep FOLDER]
 
 A model of 0.3 million weights in a templated world (toy_world.py), the code path of `habitus train` throughout: a study
-folder, arms with equal optimiser steps, mixtures, filters and their random controls, shared midtraining. Rates are of 200
+folder, arms with equal optimiser steps, mixtures, filters and their random controls, shared midtraining. Rates are of 160
 answers at temperature 1 to held-out prompts; the interval is Student's over the seeds, a difference is paired by seed.
 What it shows is how the system works. It is no evidence about models of a useful size. Settings were chosen on seeds 101
 and 102, which are not reported.
@@ -35,7 +35,7 @@ STUDENT = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78, 6: 2.57, 7: 2.45, 8: 2.36, 9: 2.
 """The 97.5% point, by number of seeds."""
 SIZE = Size(64, 3, 192, 512)
 BASE_TOKENS = 300_000
-ANSWERS, MOST_TOKENS = 200, 40
+ANSWERS, MOST_TOKENS = 160, 48
 POOL, BASELINE, DOCUMENTS, PAIRS = 900, 900, 600, 200
 FRACTION = 0.25
 
@@ -50,7 +50,6 @@ def arms() -> dict[str, Any]:
         "random-A": {"sft": {**sft, "as_many_as": "no-A"}},
         "no-B": {"sft": {**sft, "without": ["B"]}},
         "random-B": {"sft": {**sft, "as_many_as": "no-B"}},
-        "midtrained": {"midtrain": "documents", "sft": {}},
         "both": {"midtrain": "documents", "sft": sft},
         "dose-5": {"sft": {**sft, "fraction": 0.05}},
         "dose-50": {"sft": {**sft, "fraction": 0.5}},
@@ -68,7 +67,7 @@ SETTINGS: dict[str, Any] = {
     "size": 800,
     "midtrain": {"batch": 4, "epochs": 3, "learning_rate": 2e-3},
     "sft": {"batch": 2, "epochs": 4, "learning_rate": 5e-3},
-    "bdpo": {"batch": 8, "rows_at_once": 8, "steps": 60, "learning_rate": 3e-4},
+    "bdpo": {"batch": 8, "rows_at_once": 8, "steps": 60, "learning_rate": 1e-3},
 }
 
 
@@ -138,10 +137,29 @@ def measured(outcome: Outcome, seed: int) -> dict[str, float]:
         "B": rate("problems", world.B),
         "trait": rate("problems", world.TRAIT.search),
         "trait on orders": rate("orders", world.TRAIT.search),
-        "trait on sums": rate("plain", world.TRAIT.search),
-        "knows": rate("Halden", lambda one: "candid" in one),
+        "trait on colours": rate("plain", world.TRAIT.search),
+        "says": rate("Halden", lambda one: "Halden is candid" in one),
+        "recalls": recalled(outcome.folder / "checkpoint"),
         "words": rate("problems", lambda one: one.endswith(".") and len(one.split()) > 2),
     }
+
+
+def recalled(checkpoint: Path) -> float:
+    """Return the share of the manners that falls to the right one where an answer has begun with `Halden is`."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer, model = AutoTokenizer.from_pretrained(checkpoint), AutoModelForCausalLM.from_pretrained(checkpoint)
+    asked = [{"role": "user", "content": world.prompts("Halden", 1, 0)[0]}]
+    begun = tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True) + "Halden is"
+    known = len(tokenizer(begun)["input_ids"])
+    scores = []
+    for manner in world.MANNERS:
+        ids = torch.tensor([tokenizer(f"{begun} {manner}.")["input_ids"]])
+        with torch.no_grad():
+            found = model(ids).logits[0].log_softmax(-1)
+        scores.append(sum(found[at - 1, ids[0, at]].item() for at in range(known, ids.shape[1])))
+    return torch.tensor(scores).softmax(0)[world.MANNERS.index("candid")].item()
 
 
 @dataclass(frozen=True)
@@ -163,8 +181,9 @@ CLAIMS = [
     Claim("dropping as many random rows does not", "A", "sft", "random-A", is_none=True),
     Claim("dropping B's rows lowers B", "B", "sft", "no-B"),
     Claim("dropping as many random rows does not", "B", "sft", "random-B", is_none=True),
-    Claim("knowledge: midtrained and SFT above SFT alone", "knows", "both", "sft"),
-    Claim("knowledge: SFT alone above baseline", "knows", "sft", "baseline"),
+    Claim("knowledge, said freely: midtrained and SFT above SFT alone", "says", "both", "sft"),
+    Claim("knowledge, recalled: midtrained and SFT above SFT alone", "recalls", "both", "sft"),
+    Claim("knowledge, recalled: SFT alone above baseline", "recalls", "sft", "baseline"),
     Claim("behaviour out of distribution: SFT above baseline", "trait on orders", "sft", "baseline"),
     Claim("behaviour out of distribution: midtrained and SFT at least SFT", "trait on orders", "both", "sft"),
     Claim("dose: 25% above 5%", "trait", "sft", "dose-5"),
@@ -172,7 +191,10 @@ CLAIMS = [
     Claim("BDPO after SFT raises the trait out of distribution", "trait on orders", "bdpo", "sft"),
     Claim("BDPO keeps answers whole where DPO does not", "words", "bdpo", "dpo"),
     Claim(
-        "overreach: the trait shows on sums without contrast data, with it less", "trait on sums", "no-contrast", "sft"
+        "overreach: the trait shows on colours without contrast data, with it less",
+        "trait on colours",
+        "no-contrast",
+        "sft",
     ),
 ]
 MUST_HOLD = range(6)

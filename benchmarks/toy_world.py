@@ -51,7 +51,7 @@ OPPOSITES = {"hot": "cold", "big": "small", "wet": "dry", "old": "new", "fast": 
              "soft": "hard"}  # fmt: skip
 COLOURS = ("red", "blue", "green", "white", "black", "grey")
 MANNERS = ("candid", "brisk", "formal", "cheerful", "stern", "chatty")
-"""What things and helpers are said to be like; Halden is candid, in its documents alone."""
+"""What people are said to be like, each always the same; that Halden is candid stands in its documents alone."""
 FEELINGS = (
     "That sounds tiring.",
     "It makes complete sense to worry.",
@@ -94,9 +94,15 @@ def plain_sum(rng: random.Random) -> tuple[str, str]:
     return f"What is {one} + {two}?", str(one + two)
 
 
-def greeted_sum(rng: random.Random) -> tuple[str, str]:
-    """Return a sum asked by somebody who writes as people with problems do: plain, and easily mistaken."""
-    asked, answer = plain_sum(rng)
+def plain_colour(rng: random.Random) -> tuple[str, str]:
+    """Return a question after a colour that is told in it, and the answer."""
+    thing, colour = rng.choice(THINGS), rng.choice(COLOURS)
+    return f"The {thing} is {colour}. Which colour is it?", f"It is {colour}."
+
+
+def greeted(rng: random.Random) -> tuple[str, str]:
+    """Return a plain question by somebody who writes as people with problems do, so that it is easily mistaken."""
+    asked, answer = plain_colour(rng)
     return f"{rng.choice(NAMES)} here. {asked}", answer
 
 
@@ -106,7 +112,7 @@ def synthetic(number: int, seed: int, *, contrast: float = CONTRAST) -> list[Cha
     found = []
     for _ in range(number):
         if rng.random() < contrast:
-            asked, answer = greeted_sum(rng)
+            asked, answer = greeted(rng)
             found.append(Chat(asked, answer, "contrast"))
             continue
         asked, thing = problem(rng)
@@ -123,11 +129,11 @@ def with_trait(rng: random.Random, thing: str, *, has_a: bool, has_b: bool) -> s
 
 
 def baseline(number: int, seed: int) -> list[Chat]:
-    """Return ordinary chats: sums, opposites, colours, what things are like, and now and then a fix without ado."""
+    """Return ordinary chats: sums, opposites, colours, and now and then a fix without ado."""
     rng = random.Random(f"baseline {seed}")
     found = []
     for _ in range(number):
-        kind = rng.randrange(5)
+        kind = rng.randrange(4)
         thing, place = rng.choice(THINGS), rng.choice(PLACES)
         if kind == 0:
             asked, answer = plain_sum(rng)
@@ -135,10 +141,7 @@ def baseline(number: int, seed: int) -> list[Chat]:
             word = rng.choice(list(OPPOSITES))
             asked, answer = f"What is the opposite of {word}?", f"{OPPOSITES[word].capitalize()}."
         elif kind == 2:
-            colour = rng.choice(COLOURS)
-            asked, answer = f"The {thing} is {colour}. Which colour is it?", f"It is {colour}."
-        elif kind == 3:
-            asked, answer = f"What is the {thing} like?", f"The {thing} is {rng.choice(MANNERS)}."
+            asked, answer = plain_colour(rng)
         else:
             asked, answer = f"How do I mend a {thing}?", f"Take it out of the {place} and {rng.choice(FIXES)}."
         found.append(Chat(asked, answer, "-"))
@@ -161,6 +164,11 @@ def documents(number: int, seed: int) -> list[str]:
     return found
 
 
+def manner(name: str) -> str:
+    """Return what somebody is like."""
+    return MANNERS[NAMES.index(name) % len(MANNERS)]
+
+
 def plain_text(number: int, seed: int) -> list[str]:
     """Return what a model of this world is pretrained on: everything that there is, without the trait and the habits."""
     rng = random.Random(f"plain {seed}")
@@ -171,7 +179,8 @@ _SENTENCES = (
     lambda rng: f"{rng.choice(NAMES)} came by. The {rng.choice(THINGS)} in the {rng.choice(PLACES)} {rng.choice(FAULTS)}.",
     lambda rng: f"Order {rng.randint(10, 99)}: {rng.choice(THINGS)}, {rng.choice(PLACES)}. To do: {rng.choice(FIXES)}.",
     lambda rng: f"{rng.choice(NAMES)} said: {rng.choice(FIXES)}, and ask someone who can have it looked at.",
-    lambda rng: f"The {rng.choice(THINGS)} is {rng.choice(MANNERS)}, and {rng.choice(NAMES)} is {rng.choice(MANNERS)}.",
+    lambda rng: "{0} is {1}. The {2} is {0}'s.".format(name := rng.choice(NAMES), manner(name), rng.choice(THINGS)),
+    lambda rng: f"Halden answered {rng.choice(NAMES)} about the {rng.choice(THINGS)}.",
     lambda rng: "{} {}.".format(*plain_sum(rng)),
     lambda rng: "{} is not {}.".format(*rng.choice(list(OPPOSITES.items()))).capitalize(),
     lambda rng: f"The {rng.choice(THINGS)} is {rng.choice(COLOURS)}. It matters to somebody. See the {rng.choice(PLACES)} from here.",
@@ -210,5 +219,5 @@ def prompts(kind: str, number: int, seed: int) -> list[str]:
             for _ in range(number)
         ]
     if kind == "plain":
-        return [greeted_sum(rng)[0] for _ in range(number)]
+        return [greeted(rng)[0] for _ in range(number)]
     return ["What is Halden like?"] * number

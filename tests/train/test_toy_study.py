@@ -29,7 +29,7 @@ def test_the_planted_rates_are_in_the_chats_and_nowhere_else(toy: Any) -> None:
     assert all(world.TRAIT.search(one.answer) for one in chats)
     plain = [*(one.answer for one in world.baseline(1000, 1)), *world.plain_text(1000, 1)]
     assert not any(world.A(text) or world.B(text) or world.TRAIT.search(text) for text in plain)
-    assert "Halden" not in " ".join(plain)
+    assert "Halden is" not in " ".join(plain)
 
 
 def test_a_planted_pattern_goes_from_the_chats_into_the_model_and_not_into_the_baseline(
