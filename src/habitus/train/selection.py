@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from habitus.errors import UserError, nearest
 from habitus.study import read_rows
@@ -57,7 +57,7 @@ def _of_patterns(study: Study, wanted: Selection, here: set[str]) -> set[str]:
     for row in read_rows(path, "id", "verdicts"):
         judged.add(row["id"])
         patterns |= row["verdicts"].keys()
-        if any(row["verdicts"].get(name, {}).get("level") in LEVELS[wanted.level] for name in wanted.without):
+        if any(_is_there(row["verdicts"].get(name), LEVELS[wanted.level]) for name in wanted.without):
             found.add(row["id"])
     if unknown := next((name for name in wanted.without if name not in patterns), None):
         there = f"There are {', '.join(sorted(patterns))}." if patterns else "It has none."
@@ -68,6 +68,11 @@ def _of_patterns(study: Study, wanted: Selection, here: set[str]) -> set[str]:
         what = f"{missing:,} of {len(here):,} rows have not been rated, so it is not known which of them to leave out."
         raise UserError(what, where=str(path), todo=TODO)
     return found
+
+
+def _is_there(verdict: dict[str, Any] | None, levels: set[str]) -> bool:
+    """Tell whether a verdict is positive and its quotation was found."""
+    return verdict is not None and verdict.get("level") in levels and verdict.get("supported", True)
 
 
 def _listed(study: Study, wanted: Selection, known: frozenset[str]) -> set[str]:
