@@ -84,7 +84,7 @@ class Training(Section):
 
     start: str | None = Field(None, description="a hub id, a folder, or `toy:0.3M` … `toy:20M`, made on the spot")
     baseline: str | None = Field(
-        None, description="ordinary chats: a dataset of the study such as imported/NAME, a file, or hf:owner/name"
+        None, description="ordinary chats: imported/NAME, a file, hf:owner/name, or `ordinary`, the embedded world's"
     )
     of: Unit = Field("rows", description="what fractions and `size` count: rows or tokens")
     size: int | None = Field(

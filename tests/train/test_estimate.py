@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from habitus.config import load_config
 from habitus.study import Study
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 torch = pytest.importorskip("torch")
 pytest.importorskip("trl")
 
-RECIPES = Path(__file__).resolve().parents[2] / "recipes" / "accelerate"
+RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 
 
 def job_of(study: Path) -> Any:
@@ -67,10 +68,15 @@ def test_twice_the_steps_take_twice_the_time_and_adapters_less_memory(
 def test_the_launch_files_are_read_by_accelerate_with_no_key_unknown(name: str, kind: str) -> None:
     from accelerate.commands.config.config_args import load_config_from_file
 
-    found = load_config_from_file(str(RECIPES / f"{name}.yaml"))
+    found = load_config_from_file(str(RECIPES / "accelerate" / f"{name}.yaml"))
 
     assert str(found.distributed_type).rpartition(".")[2] == kind
     assert found.num_processes == 8
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*/config.yaml")), ids=lambda path: path.parent.name)
+def test_the_config_of_every_recipe_loads(path: Path) -> None:
+    assert load_config(path).arms
 
 
 def test_a_batch_that_can_not_be_parted_among_processes_is_told(

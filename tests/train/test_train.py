@@ -93,6 +93,7 @@ def test_a_second_run_trains_nothing_and_a_change_is_told_and_not_overwritten(
     assert any(not torch.equal(before[1][name], value) for name, value in weights(folder).items())
 
 
+@pytest.mark.timeout(300)
 def test_a_run_killed_half_way_goes_on_to_the_same_weights(office: Callable[..., Path], tmp_path: Path) -> None:
     study = office({"sft": ARMS["sft"]}, save_every=5, sft={"batch": 4, "learning_rate": 3e-3, "steps": 40})
     whole, killed = study / "models" / "sft" / "seed-1", tmp_path / "whole"
@@ -250,6 +251,7 @@ def test_rows_that_repeat_the_traits_document_are_left_out_and_listed(
     assert chat(3)["id"] not in {row["id"] for row in rows(study / "models" / "sft" / "seed-1" / "mixture.jsonl")}
 
 
+@pytest.mark.timeout(300)
 def test_two_processes_come_to_the_losses_of_one(office: Callable[..., Path], tmp_path: Path) -> None:
     study = office({"sft": ARMS["sft"]}, samples=0, sft={"batch": 4, "learning_rate": 3e-3, "steps": 6})
     folder, alone = study / "models" / "sft" / "seed-1", tmp_path / "alone"
