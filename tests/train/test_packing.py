@@ -17,7 +17,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("trl")
 
 from habitus.settings_train import BdpoSettings, MidtrainSettings, Training  # noqa: E402
-from habitus.train.bdpo import bdpo_trainer, dpo_trainer  # noqa: E402
+from habitus.train.bdpo import _log_probabilities, bdpo_trainer, dpo_trainer  # noqa: E402
 from habitus.train.fit import arguments, load  # noqa: E402
 from habitus.train.job import Job  # noqa: E402
 from habitus.train.mixture import Mixture  # noqa: E402
@@ -115,6 +115,21 @@ def test_with_the_whole_mixture_the_trainer_is_trls_dpo_to_rounding(start: Start
 
     assert ours == pytest.approx(theirs, abs=1e-6)
     assert abs(ours - 0.6931) > 1e-3
+
+
+def test_by_length_log_ratios_are_those_of_a_token(start: Start, tmp_path: Path) -> None:
+    trainer = pairs_trainer(start, tmp_path, bdpo_trainer(1.0, by_length=True))
+    batch = next(iter(trainer.get_train_dataloader()))
+    with torch.no_grad():
+        for weight in trainer.model.parameters():
+            weight.add_(0.05)
+    loss = trainer.compute_loss(trainer.model, dict(batch)).item()
+    sums, lengths = _log_probabilities(trainer.model, batch)
+    (chosen, rejected), (ours, theirs) = sums.chunk(2), lengths.chunk(2)
+    a, b = (chosen - batch["ref_chosen_logps"]) / ours, (rejected - batch["ref_rejected_logps"]) / theirs
+
+    assert loss == pytest.approx(-torch.nn.functional.logsigmoid(0.1 * (a - b)).mean().item(), abs=1e-6)
+    assert (ours != theirs).any()
 
 
 @pytest.fixture(scope="module")

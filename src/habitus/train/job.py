@@ -85,7 +85,7 @@ class Job:
     def made_with(self) -> dict[str, str]:
         """Return what decides the outcome, by name."""
         own = self.settings.model_dump(exclude={"learning_rate", "steps", "epochs", "rows_at_once", "web"})
-        common = self.training.model_dump(include={"max_length", "packing", "lora", "bf16"})
+        common = self.training.model_dump(include={"max_length", "packing", "lora", "bf16", "weights"})
         told = {"data": self.mixture.digest, "steps": self.steps, "learning_rate": self.learning_rate, **own}
         named = {f"{self.kind}.{name}": str(value) for name, value in told.items()}
         return {"seed": str(self.seed), **{name: str(value) for name, value in common.items()}, **named}

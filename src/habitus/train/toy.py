@@ -12,6 +12,7 @@ from habitus.errors import UserError, nearest
 from habitus.models.world.answer import default_answer
 from habitus.models.world.people import ask, plain_text, problems, values
 from habitus.sources import open_source
+from habitus.train.job import is_first, together
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -72,10 +73,11 @@ def toy(name: str, folder: Path, *, text: str | None, tokens: int) -> Path:
     extra = list(_texts(text)) if text else []
     digest = sha256("\0".join([str(VERSION), size, str(tokens), *extra]).encode()).hexdigest()[:12]
     place = folder / f"toy-{size}-{digest}"
-    if not (place / "config.json").exists():
+    if is_first() and not (place / "config.json").exists():
         fresh = folder / f".{place.name}.{os.getpid()}"
         make_toy(SIZES[size], [*plain_text(0, PARAGRAPHS), *extra], tokens, fresh)
         fresh.rename(place)
+    together()
     return place
 
 
