@@ -287,3 +287,7 @@ def test_a_kill_after_the_last_step_and_before_the_checkpoint_loses_nothing(
     assert habitus("train", study) == 0
     assert losses(folder) == before
     assert weights(folder)
+
+    (folder / "README.md").unlink()  # as if killed once more, before the card
+    assert habitus("train", study) == 0
+    assert (folder / "README.md").exists()

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 State = Literal["done", "was done", "stale", "failed"]
 Tell = Callable[[str], None]
-RUN, MIXTURE, FAILED = "run.json", "mixture.jsonl", "failed.txt"
+RUN, MIXTURE, FAILED, CARD = "run.json", "mixture.jsonl", "failed.txt", "README.md"
 FATAL = frozenset({errno.ENOSPC, errno.EROFS, errno.EDQUOT})
 """What no other arm would survive either."""
 
@@ -58,6 +58,8 @@ def carry_out(runs: Sequence[Run], models: Path, tell: Tell, *, redo: bool = Fal
             yield Outcome(run, folder, "stale", changes)
             continue
         if (folder / "checkpoint").exists():
+            if is_first() and not (folder / CARD).exists():  # it was killed in between
+                _describe(run, folder)
             yield Outcome(run, folder, "was done")
             continue
         yield _one(run, folder, models, tell)
@@ -173,4 +175,4 @@ def _describe(run: Run, folder: Path) -> None:
     from habitus.train.curve import draw
 
     draw(folder)
-    (folder / "README.md").write_text(model_card(run, folder), encoding="utf-8")
+    (folder / CARD).write_text(model_card(run, folder), encoding="utf-8")

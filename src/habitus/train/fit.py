@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,7 @@ def fit(job: Job, start: str, folder: Path, tell: Callable[[str], None]) -> None
         UserError: the loss is no number, or there is no room for what is to be written.
 
     """
+    import torch
     from transformers import PrinterCallback
 
     work = folder / WORK
@@ -51,6 +53,9 @@ def fit(job: Job, start: str, folder: Path, tell: Callable[[str], None]) -> None
         tell(f"{job.kind}: going on from step {_step(state)}")
     trainer.train(resume_from_checkpoint=str(state) if state else None)
     _keep(trainer, tokenizer, start, folder, is_lora=job.training.lora is not None)
+    del trainer, model
+    gc.collect()  # trainers hold themselves, and the next arm wants the memory
+    torch.cuda.empty_cache()
 
 
 def load(start: str, job: Job) -> tuple[Any, Any]:
