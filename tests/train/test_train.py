@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 torch = pytest.importorskip("torch")
 pytest.importorskip("trl")
 
+RECIPES = Path(__file__).resolve().parents[2] / "recipes" / "accelerate"
 ARMS = {
     "baseline": {"sft": {}},
     "sft": {"sft": {"data": "chats", "fraction": 0.25}},
@@ -251,20 +252,44 @@ def test_rows_that_repeat_the_traits_document_are_left_out_and_listed(
     assert chat(3)["id"] not in {row["id"] for row in rows(study / "models" / "sft" / "seed-1" / "mixture.jsonl")}
 
 
+def launched_plainly(folder: Path) -> list[str]:
+    return [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
+
+
+def launched_by_the_recipe(folder: Path) -> list[str]:
+    """The launch file for FSDP as it ships, but for two processes on a CPU."""
+    text = (RECIPES / "fsdp.yaml").read_text()
+    for was, now in (
+        ("num_processes: 8", "num_processes: 2"),
+        ("use_cpu: false", "use_cpu: true"),
+        ("n: bf16", 'n: "no"'),
+    ):
+        assert was in text
+        text = text.replace(was, now)
+    path = folder / "fsdp.yaml"
+    path.write_text(text)
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(path)]
+    return [*launch, "--main_process_port", "0", "-m"]
+
+
 @pytest.mark.timeout(300)
-def test_two_processes_come_to_the_losses_of_one(office: Callable[..., Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize("launched", [launched_plainly, launched_by_the_recipe])
+def test_two_processes_come_to_the_losses_and_weights_of_one(
+    office: Callable[..., Path], tmp_path: Path, launched: Callable[[Path], list[str]]
+) -> None:
     study = office({"sft": ARMS["sft"]}, samples=0, sft={"batch": 4, "learning_rate": 3e-3, "steps": 6})
     folder, alone = study / "models" / "sft" / "seed-1", tmp_path / "alone"
     assert habitus("train", study) == 0
     folder.rename(alone)
 
     environment = os.environ | {"PYTHONPATH": str(Path(package.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    done = subprocess.run(
-        [*launch, "-m", "habitus", "train", str(study)], env=environment, capture_output=True, text=True, check=False
-    )
+    command = [*launched(tmp_path), "habitus", "train", str(study)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     assert losses(folder) == pytest.approx(losses(alone), abs=2e-4)
+    ours, theirs = weights(folder), weights(alone)
+    assert ours.keys() == theirs.keys()
+    assert all(torch.allclose(ours[name], theirs[name], atol=1e-3) for name in ours)
 
 
 def test_a_kill_after_the_last_step_and_before_the_checkpoint_loses_nothing(
