@@ -1,5 +1,6 @@
 """What a trainer tells while it works: metrics.jsonl, sample answers, and a stop where the loss is no number."""
 
+# ruff: noqa: ARG002 - callbacks have the arguments that the trainer gives them
 from __future__ import annotations
 
 import math
@@ -9,7 +10,10 @@ from typing import TYPE_CHECKING, Any
 from transformers import TrainerCallback
 
 from habitus.errors import UserError
+from habitus.show import clock
 from habitus.study import Rows, read_rows
+from habitus.train.job import processes
+from habitus.train.sample import answers_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,6 +21,10 @@ if TYPE_CHECKING:
 
     from habitus.train.job import Job
 
+LONGEST_SAMPLE = 120
+"""Tokens of a sample answer."""
+EVERY = 10.0
+"""Seconds between lines about where a run stands."""
 METRICS, SAMPLES = "metrics.jsonl", "samples.jsonl"
 NOT_TOLD = ("flos", "epoch", "_runtime", "_second", "train_loss")
 
@@ -30,7 +38,7 @@ class Watch(TrainerCallback):
         self.first = 0
         self.rows: Rows | None = None
 
-    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Take up metrics.jsonl where the state that is gone on from was saved."""
         self.began = self.told = time.monotonic()
         self.first = state.global_step
@@ -39,7 +47,7 @@ class Watch(TrainerCallback):
                 forget_after(self.folder / name, state.global_step)
             self.rows = Rows(self.folder / METRICS)
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:  # noqa: ARG002
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
         """Write a row of metrics.
 
         Raises:
@@ -56,19 +64,23 @@ class Watch(TrainerCallback):
             todo = "Lower the learning rate, or look at the rows of that step; the state before it is kept."
             what = f"the loss is no number at step {state.global_step} ({bad})."
             raise UserError(what, where=f"{self.folder / METRICS}", todo=todo)
-        if "loss" in found and time.monotonic() - self.told > 10:  # noqa: PLR2004 - seconds between lines
+        if "loss" in found and time.monotonic() - self.told > EVERY:
             self.told = time.monotonic()
             self.tell(self._headline(state.global_step, found["loss"]))
 
-    def on_save(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:  # noqa: ARG002
+    def on_save(
+        self,
+        args: Any,
+        state: Any,
+        control: Any,
+        model: Any = None,
+        processing_class: Any = None,
+        **_: Any,
+    ) -> None:
         """Let the model answer held-out prompts, which shows more than a loss does."""
-        from habitus.train.job import processes
-        from habitus.train.sample import answers_of
-
         if not (self.writes and self.job.prompts and processes() == 1):
             return
-        tokenizer = _["processing_class"]
-        answers = answers_of(model, tokenizer, self.job.prompts, seed=self.job.seed, most_tokens=120)
+        answers = answers_of(model, processing_class, self.job.prompts, seed=self.job.seed, most_tokens=LONGEST_SAMPLE)
         rows = Rows(self.folder / SAMPLES)
         rows.append(
             {"stage": self.job.kind, "step": state.global_step, "prompt": list(prompt), "answer": answer}
@@ -76,7 +88,7 @@ class Watch(TrainerCallback):
         )
         rows.close()
 
-    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Bring metrics.jsonl to the disk."""
         self.close()
 
@@ -87,8 +99,6 @@ class Watch(TrainerCallback):
             self.rows = None
 
     def _headline(self, step: int, loss: float) -> str:
-        from habitus.show import clock
-
         elapsed = time.monotonic() - self.began
         rate = (step - self.first) / elapsed
         tokens = self.job.tokens / self.job.steps * rate
