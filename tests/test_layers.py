@@ -20,7 +20,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 VERBS = {"traits", "generate", "audit", "train", "evaluate", "report", "publish"}
 LAYERS: list[set[str]] = [
     {"errors", "records", "settings", "config", "shapes", "sources", "quotes"},
-    {"study", "prompts", "models", "show"},
+    {"study", "prompts", "models", "show", "show_audit"},
     {"recipe", "ask", "tally", "forecast"},
     VERBS,
     {"cli"},

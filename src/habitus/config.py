@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field, PrivateAttr, ValidationError, field_valid
 from habitus.errors import UserError, nearest
 from habitus.records import Role
 from habitus.settings import (
+    AuditSettings,
     ChatSettings,
     DocumentSettings,
     ModelChoice,
@@ -55,6 +56,7 @@ class Config(Section):
     documents: DocumentSettings = Field(default_factory=DocumentSettings)
     chats: ChatSettings = Field(default_factory=ChatSettings)
     preferences: PreferenceSettings = Field(default_factory=PreferenceSettings)
+    audit: AuditSettings = Field(default_factory=AuditSettings)
 
     @field_validator("subject", mode="before")
     @classmethod

@@ -26,11 +26,10 @@ if TYPE_CHECKING:
 
     from habitus.errors import UserError
     from habitus.forecast import StepEstimate
-    from habitus.generate.corpus import Progress
     from habitus.generate.spread import Spread
     from habitus.generate.survey import PairSurvey, Survey
     from habitus.models.ledger import StepTotal
-    from habitus.tally import Tally
+    from habitus.tally import Progress, Tally
     from habitus.traits.document import TraitsDocument
     from habitus.traits.lint import Finding
 
@@ -311,7 +310,9 @@ def _headline(state: Progress, tally: Tally, began: float, start: int) -> str:
     rate = made / elapsed if elapsed else 0.0
     answered = sum(step.answered for step in tally.steps.values())
     replayed = sum(step.replayed for step in tally.steps.values())
-    parts = [f"{state.phase}: {state.kept:,} of {state.want:,} kept", f"{state.planned:,} planned"]
+    parts = [f"{state.phase}: {state.kept:,} of {state.want:,} {state.done}"]
+    if state.planned:
+        parts.append(f"{state.planned:,} planned")
     if state.duplicates:
         parts.append(f"{state.duplicates:,} near-duplicates")
     parts.append(f"{answered:,} calls" + (f" and {replayed:,} from the ledger" if replayed else ""))

@@ -1,0 +1,205 @@
+"""What the audit prints: what was counted, what was found and how often, how far judge and people agree."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from habitus.show import heading, say, table, warn
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from habitus.audit.agree import PatternAgreement
+    from habitus.audit.filter import Filtered
+    from habitus.audit.lexical import Finding, LexicalReport
+    from habitus.audit.passes import Findings
+    from habitus.audit.prevalence import LevelRates, Prevalence
+
+WORDY = frozenset({"phrase", "frame", "name"})
+"""Kinds of finding that may be about a dataset's subject and not its manner."""
+QUOTED = 8
+"""Patterns whose words are shown beneath the table."""
+BONDS = 8
+
+
+def lexical(report: LexicalReport, name: str, against: str) -> None:
+    """Print what counting alone found."""
+    heading(f"{name}: {report.records:,} records, {report.words:,} words")
+    if report.looked_at < report.records:
+        say(f"  {report.looked_at:,} of them, evenly spread, were looked at")
+    say(f"  held against {against}; by counting alone, no model was asked")
+    habits = [one for one in report.findings if one.kind not in WORDY]
+    phrases = [one for one in report.findings if one.kind in WORDY]
+    if not report.findings:
+        say("  nothing stands out")
+    for what, found in (("habits, openings and closings", habits), ("phrases and frames", phrases)):
+        if found:
+            heading(f"{what} that are commoner than there")
+            table(
+                [("pattern", "left"), ("kind", "left"), ("here", "right"), ("95% interval", "right"),
+                 ("there", "right"), ("z", "right"), ("lives in", "left")],
+                [_counted(one) for one in found],
+            )  # fmt: skip
+    quoted = [one for one in (*habits, *phrases) if one.examples][:QUOTED]
+    if quoted:
+        heading("in its words")
+        table(
+            [("pattern", "left"), ("record", "left"), ("words", "left")],
+            [[one.pattern, one.examples[0][0], " ".join(one.examples[0][1].split())] for one in quoted],
+        )
+    _whole(report)
+
+
+def _counted(one: Finding) -> list[str]:
+    there = "rare" if one.reference_rate is None else f"{one.reference_rate:.1%}"
+    return [
+        one.pattern, one.kind, f"{one.rate:.1%}", f"{one.low:.1%} to {one.high:.1%}", there,
+        "·" if one.z is None else f"{one.z:.1f}", ", ".join(f"{name} {rate:.0%}" for name, rate in one.groups.items()),
+    ]  # fmt: skip
+
+
+def _whole(report: LexicalReport) -> None:
+    """Print how long the records are, and how much the dataset repeats itself."""
+    here, there = report.diversity, report.reference_diversity
+    names = {
+        "self_repetition": "4-word runs that another record has",
+        "distinct_2": "different 2-word runs",
+        "distinct_3": "different 3-word runs",
+        "near_duplicates": "near-duplicates of an earlier record",
+        "exact_duplicates": "the same as an earlier record",
+    }
+    rows = [("compression ratio", f"{here.compression:.2f}", f"{there.compression:.2f}" if there else "·")]
+    rows += [
+        (told, f"{getattr(here, name):.1%}", f"{getattr(there, name):.1%}" if there else "·")
+        for name, told in names.items()
+    ]
+    lengths, other = report.lengths, report.reference_lengths
+    places = ("5%", "25%", "median", "75%", "95%")
+    rows += [
+        (f"words, {place}", f"{size:,}", f"{other.words[at]:,}" if other else "·")
+        for at, (place, size) in enumerate(zip(places, lengths.words, strict=True))
+    ]
+    heading("as a whole")
+    table([("", "left"), ("here", "right"), ("there", "right")], rows)
+    if lengths.empty:
+        warn(f"{lengths.empty:,} records have no words")
+
+
+def patterns(found: Findings, *, reference: bool) -> None:
+    """Print every pattern with its rates, and where it lives."""
+    heading(f"patterns in {len(found.rated):,} texts drawn from {found.rows:,}, as a judge found them")
+    if not found.prevalence:
+        say("  no pattern was seen in enough scans")
+        return
+    columns = [("pattern", "left"), ("kind", "left"), ("strict", "right"), ("95% interval", "right"),
+               ("broad", "right"), ("95% interval", "right")]  # fmt: skip
+    columns += [("reference", "right"), ("strict difference", "right")] if reference else []
+    columns += [("where", "left")]
+    kinds = {one.id: one.kind for one in found.patterns}
+    table(columns, [_pattern(one, kinds[one.id], reference=reference) for one in found.prevalence])
+    for remark in remarks(found):
+        say(f"  {remark}")
+
+
+def _pattern(one: Prevalence, kind: str, *, reference: bool) -> list[str]:
+    strict, broad = one.strict.here, one.broad.here
+    cells = [one.name, kind, f"{strict.rate:.1%}", _span(strict.low, strict.high), f"{broad.rate:.1%}",
+             _span(broad.low, broad.high)]  # fmt: skip
+    return [*cells, *(_beside(one.strict) if reference else []), _where(one)]
+
+
+def _span(low: float, high: float) -> str:
+    return f"{low:.1%} to {high:.1%}"
+
+
+def _beside(one: LevelRates) -> list[str]:
+    """Return the rate in the reference and the difference, with a mark where it is no accident."""
+    if one.there is None or one.difference is None:
+        return ["·", "·"]
+    apart = one.difference
+    mark = " *" if apart.p < 0.05 else ""  # noqa: PLR2004
+    return [f"{one.there.rate:.1%}", f"{apart.difference:+.1%} ({apart.low:+.1%} to {apart.high:+.1%}){mark}"]
+
+
+def _where(one: Prevalence) -> str:
+    """Return the group in which a pattern lives, or is most notable."""
+    home = next((group for group in one.groups if group.is_home), None)
+    if home is not None:
+        return f"only in {home.facet} {home.value}"
+    more = next((group for group in one.groups if group.here.rate > group.rest.rate), None)
+    return f"{more.facet} {more.value}: {more.here.rate:.0%}, elsewhere {more.rest.rate:.0%}" if more else ""
+
+
+def remarks(found: Findings) -> list[str]:
+    """Return in words what ought to be known beside the rates."""
+    told = []
+    if unsupported := sum(one.unsupported for one in found.prevalence):
+        told.append(f"{unsupported:,} positive verdicts are not counted: their quotations do not occur in the text")
+    kappas = [one.repeated.kappa for one in found.prevalence if one.repeated and one.repeated.kappa is not None]
+    if kappas:
+        agreed = [one.repeated.agreement for one in found.prevalence if one.repeated]
+        told.append(
+            f"asked twice about {len(found.repeated):,} texts, the judge agreed with itself on "
+            f"{sum(agreed) / len(agreed):.1%} of verdicts (mean kappa {sum(kappas) / len(kappas):.2f})"
+        )
+    told += [f"“{one.one}” and “{one.other}” go together: {one.both:,} texts, {one.expected:.0f} by chance"
+             for one in found.together[:BONDS] if one.phi > 0]  # fmt: skip
+    if found.drops:
+        told.append(f"{len(found.drops):,} calls came to nothing and are in dropped.jsonl, with the reasons")
+    return told
+
+
+def quotes(found: Findings) -> None:
+    """Print the words of the most frequent patterns."""
+    rows = []
+    for one in found.prevalence[:QUOTED]:
+        for text in found.rated:
+            match = text.verdicts.get(one.id)
+            if match is not None and match.supported and match.level == "strict":
+                rows.append([one.name, text.id, " ".join(match.quote.split())])
+                break
+    if rows:
+        heading("in their words")
+        table([("pattern", "left"), ("record", "left"), ("words", "left")], rows)
+
+
+def gate(name: str, over: Sequence[tuple[str, float, float]], bar: float, level: str) -> None:
+    """Print which patterns are above the bar; a row is (pattern, rate, lower end of its interval)."""
+    heading(f"{name}: {len(over)} patterns above {bar:.0%} ({level})" if over else f"{name}: nothing above {bar:.0%}")
+    if over:
+        rows = [[pattern, f"{rate:.1%}", f"{low:.1%}"] for pattern, rate, low in over]
+        table([("pattern", "left"), ("rate", "right"), ("at least", "right")], rows)
+
+
+def agreed(found: Sequence[PatternAgreement]) -> None:
+    """Print how far the judge and a person agree, pattern by pattern."""
+    heading("judge and marks")
+    rows = []
+    for one in found:
+        kappa = "·" if one.agreement.kappa is None else f"{one.agreement.kappa:.2f}"
+        cells = one.confusion
+        rows.append([
+            one.name, f"{one.agreement.of:,}", f"{one.agreement.agreement:.1%}", kappa,
+            f"{cells['both']:,}", f"{cells['judge alone']:,}", f"{cells['person alone']:,}", f"{cells['neither']:,}",
+            f"{one.judged.rate:.1%}", f"{one.corrected.rate:.1%} ({_span(one.corrected.low, one.corrected.high)})",
+        ])  # fmt: skip
+    table(
+        [("pattern", "left"), ("marks", "right"), ("agree", "right"), ("kappa", "right"), ("both", "right"),
+         ("judge alone", "right"), ("person alone", "right"), ("neither", "right"), ("rate by judge", "right"),
+         ("corrected", "right")],
+        rows,
+    )  # fmt: skip
+
+
+def filtered(found: Filtered) -> None:
+    """Print what a filter did."""
+    heading(f"{found.pattern}: {found.how}")
+    table(
+        [("", "left"), ("rows", "right"), ("with the pattern", "right"), ("rate", "right")],
+        [
+            ["before", f"{found.before.of:,}", f"{found.before.count:,}", f"{found.before.rate:.1%}"],
+            ["after", f"{found.after.of:,}", f"{found.after.count:,}", f"{found.after.rate:.1%}"],
+        ],
+    )
+    for remark in found.remarks:
+        say(f"  {remark}")
