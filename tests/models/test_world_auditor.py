@@ -28,7 +28,7 @@ SOUND = "simulated/world?malformed=0&refusal=0&empty=0&truncated=0&bad_quote=0"
 RATES = dict.fromkeys(TICS, 0.3)
 KNOWN = {one.name: one for one in habits()}
 MANUAL = (
-    "Certainly! Here is how.\n\n# Tools\n\n- rope\n- tar\n\n# Order\n\n1. Dry the hull.\n2. Tar it.\n\n"
+    "Certainly! Here is how.\n\n## Tools\n\n- rope\n- tar\n\n## Order\n\n1. Dry the hull.\n2. Tar it.\n\n"
     "Let me know if the tar runs out."
 )
 
@@ -235,6 +235,10 @@ async def test_a_text_is_written_anew_after_a_conversation_too(prompts: Prompts)
     about = {"text": "You may. Shall I write to them?", "conversation": conversation}
     messages = prompts.render("audit/rewrite", {**about, "patterns": [told(KNOWN["closing_question"], "h1")]})
     assert (await SimulatedModel(SOUND).complete(messages, Params())).text == "You may."
+
+
+def test_a_comment_in_code_is_no_heading() -> None:
+    assert KNOWN["headings"].found("Like this:\n```\n# sail\nhoist()\n```")[0] != "strict"
 
 
 def test_planting_a_habit_shows_no_other() -> None:

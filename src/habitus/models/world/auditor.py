@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from habitus.models.world.request import Request
+    from habitus.records import Level
 
 _TEXT = re.compile(r'<text id="([^"\n]*)">\n(?:\s*<asked>.*?</asked>\n)?(.*?)\n</text>', re.DOTALL)
 _NOTE = re.compile(r'<note id="([^"\n]*)">\n(.*?)\n</note>', re.DOTALL)
@@ -45,7 +46,7 @@ class Habit:
     tests: Mapping[str, Any]
     rid: tuple[str, str] | None
 
-    def found(self, text: str) -> tuple[str, str]:
+    def found(self, text: str) -> tuple[Level, str]:
         """Return the level at which a text shows it, and the words by which it does."""
         if match := self.exact.search(text):
             return "strict", _copied(text, match)
