@@ -38,7 +38,8 @@ NO_TERMINAL = 120
 
 FINDINGS_OF_A_KIND = 3
 NARROWEST = 8
-"""Columns of text that any column of a table keeps."""
+NARROWEST_NAME = 24
+"""Characters that a column of text, and the first one, keep in any table."""
 
 
 def _console(*, stderr: bool) -> Console:
@@ -106,14 +107,19 @@ def simulated_banner() -> None:
 def table(
     columns: Sequence[tuple[str, str]], rows: Iterable[Sequence[str]], *, total: Sequence[str] | None = None
 ) -> None:
-    """Print a table without lines; a column is (name, 'left' | 'right'). For want of room, the widest columns give."""
+    """Print a table without lines; a column is (name, 'left' | 'right').
+
+    For want of room the widest columns of text give, the first one last; figures stay whole.
+    """
     cells = [list(row) for row in rows]
     every = [[name for name, _ in columns], *cells, *([] if total is None else [list(total)])]
     widths = [max(len(line[at]) for line in every) for at in range(len(columns))]
     over = sum(widths) + 2 * len(widths) + 2 - out.width
-    while over > 0 and max(widths[1:], default=0) > NARROWEST:  # the first column names the row and stays whole
-        widths[widths.index(max(widths[1:]), 1)] -= 1
-        over -= 1
+    texts = [at for at, (_, side) in enumerate(columns) if side == "left" and at > 0]
+    for giving, narrowest in ((texts, NARROWEST), ([0], NARROWEST_NAME)):
+        while over > 0 and max((widths[at] for at in giving), default=0) > narrowest:
+            widths[max(giving, key=widths.__getitem__)] -= 1
+            over -= 1
     grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for (name, justify), width in zip(columns, widths, strict=True):
         side = "right" if justify == "right" else "left"
@@ -300,7 +306,8 @@ async def progress(state: Progress, tally: Tally) -> AsyncGenerator[None]:
         yield
     finally:
         task.cancel()
-        note(_headline(state, tally, began, start))
+        if state.want:
+            note(_headline(state, tally, began, start))
 
 
 def _headline(state: Progress, tally: Tally, began: float, start: int) -> str:

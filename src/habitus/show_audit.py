@@ -17,9 +17,12 @@ if TYPE_CHECKING:
 
 WORDY = frozenset({"phrase", "frame", "name"})
 """Kinds of finding that may be about a dataset's subject and not its manner."""
+LONGEST_NAME = 44
 QUOTED = 8
 """Patterns whose words are shown beneath the table."""
 BONDS = 8
+"""Groups and pairs of patterns that are told of."""
+NOTABLE = 0.05
 
 
 def lexical(report: LexicalReport, name: str, against: str) -> None:
@@ -45,15 +48,19 @@ def lexical(report: LexicalReport, name: str, against: str) -> None:
         heading("in its words")
         table(
             [("pattern", "left"), ("record", "left"), ("words", "left")],
-            [[one.pattern, one.examples[0][0], " ".join(one.examples[0][1].split())] for one in quoted],
+            [[_clipped(one.pattern), one.examples[0][0], " ".join(one.examples[0][1].split())] for one in quoted],
         )
     _whole(report)
+
+
+def _clipped(text: str, most: int = LONGEST_NAME) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def _counted(one: Finding) -> list[str]:
     there = "rare" if one.reference_rate is None else f"{one.reference_rate:.1%}"
     return [
-        one.pattern, one.kind, f"{one.rate:.1%}", f"{one.low:.1%} to {one.high:.1%}", there,
+        _clipped(one.pattern), one.kind, f"{one.rate:.1%}", f"{one.low:.1%} to {one.high:.1%}", there,
         "·" if one.z is None else f"{one.z:.1f}", ", ".join(f"{name} {rate:.0%}" for name, rate in one.groups.items()),
     ]  # fmt: skip
 
@@ -82,7 +89,7 @@ def _whole(report: LexicalReport) -> None:
     heading("as a whole")
     table([("", "left"), ("here", "right"), ("there", "right")], rows)
     if lengths.empty:
-        warn(f"{lengths.empty:,} records have no words")
+        warn(f"records without words: {lengths.empty:,}")
 
 
 def patterns(found: Findings, *, reference: bool) -> None:
@@ -91,43 +98,43 @@ def patterns(found: Findings, *, reference: bool) -> None:
     if not found.prevalence:
         say("  no pattern was seen in enough scans")
         return
-    columns = [("pattern", "left"), ("kind", "left"), ("strict", "right"), ("95% interval", "right"),
-               ("broad", "right"), ("95% interval", "right")]  # fmt: skip
-    columns += [("reference", "right"), ("strict difference", "right")] if reference else []
-    columns += [("where", "left")]
-    kinds = {one.id: one.kind for one in found.patterns}
-    table(columns, [_pattern(one, kinds[one.id], reference=reference) for one in found.prevalence])
+    columns = [("pattern", "left"), ("strict", "right"), ("95%", "right"), ("broad", "right")]
+    columns += [("there", "right"), ("apart", "right")] if reference else [("95%", "right")]
+    table(columns, [_pattern(one, reference=reference) for one in found.prevalence])
+    if reference:
+        say("  there: the strict rate in the reference; apart: by how many points, with 95% (* p < 0.05, corrected)")
     for remark in remarks(found):
         say(f"  {remark}")
 
 
-def _pattern(one: Prevalence, kind: str, *, reference: bool) -> list[str]:
+def _pattern(one: Prevalence, *, reference: bool) -> list[str]:
     strict, broad = one.strict.here, one.broad.here
-    cells = [one.name, kind, f"{strict.rate:.1%}", _span(strict.low, strict.high), f"{broad.rate:.1%}",
-             _span(broad.low, broad.high)]  # fmt: skip
-    return [*cells, *(_beside(one.strict) if reference else []), _where(one)]
+    cells = [_clipped(one.name), f"{strict.rate:.1%}", _span(strict.low, strict.high), f"{broad.rate:.1%}"]
+    return [*cells, *(_beside(one.strict) if reference else [_span(broad.low, broad.high)])]
 
 
 def _span(low: float, high: float) -> str:
-    return f"{low:.1%} to {high:.1%}"
+    return f"{100 * low:.0f} to {100 * high:.0f}"
 
 
 def _beside(one: LevelRates) -> list[str]:
-    """Return the rate in the reference and the difference, with a mark where it is no accident."""
+    """Return the rate in the reference and the difference in points, with a mark where it is no accident."""
     if one.there is None or one.difference is None:
         return ["·", "·"]
     apart = one.difference
-    mark = " *" if apart.p < 0.05 else ""  # noqa: PLR2004
-    return [f"{one.there.rate:.1%}", f"{apart.difference:+.1%} ({apart.low:+.1%} to {apart.high:+.1%}){mark}"]
+    mark = " *" if apart.p < NOTABLE else "  "
+    return [f"{one.there.rate:.1%}", f"{100 * apart.difference:+.0f} ({_span(apart.low, apart.high)}){mark}"]
 
 
-def _where(one: Prevalence) -> str:
+def _where(one: Prevalence) -> str | None:
     """Return the group in which a pattern lives, or is most notable."""
     home = next((group for group in one.groups if group.is_home), None)
     if home is not None:
-        return f"only in {home.facet} {home.value}"
+        return f"{one.name}: nearly all in {home.facet} {home.value} ({home.here.rate:.0%} of it)"
     more = next((group for group in one.groups if group.here.rate > group.rest.rate), None)
-    return f"{more.facet} {more.value}: {more.here.rate:.0%}, elsewhere {more.rest.rate:.0%}" if more else ""
+    if more is None:
+        return None
+    return f"{one.name}: {more.here.rate:.0%} in {more.facet} {more.value}, elsewhere {more.rest.rate:.0%}"
 
 
 def remarks(found: Findings) -> list[str]:
@@ -142,10 +149,12 @@ def remarks(found: Findings) -> list[str]:
             f"asked twice about {len(found.repeated):,} texts, the judge agreed with itself on "
             f"{sum(agreed) / len(agreed):.1%} of verdicts (mean kappa {sum(kappas) / len(kappas):.2f})"
         )
-    told += [f"“{one.one}” and “{one.other}” go together: {one.both:,} texts, {one.expected:.0f} by chance"
+    told += [place for one in found.prevalence if (place := _where(one))][:BONDS]
+    names = {one.id: one.name for one in found.patterns}
+    told += [f"together: {names[one.one]} + {names[one.other]} ({one.both:,} texts, {one.expected:.0f} by chance)"
              for one in found.together[:BONDS] if one.phi > 0]  # fmt: skip
     if found.drops:
-        told.append(f"{len(found.drops):,} calls came to nothing and are in dropped.jsonl, with the reasons")
+        told.append(f"in dropped.jsonl, with the reasons: {len(found.drops):,} that came to nothing")
     return told
 
 
@@ -156,7 +165,7 @@ def quotes(found: Findings) -> None:
         for text in found.rated:
             match = text.verdicts.get(one.id)
             if match is not None and match.supported and match.level == "strict":
-                rows.append([one.name, text.id, " ".join(match.quote.split())])
+                rows.append([_clipped(one.name), text.id, " ".join(match.quote.split())])
                 break
     if rows:
         heading("in their words")
@@ -174,21 +183,19 @@ def gate(name: str, over: Sequence[tuple[str, float, float]], bar: float, level:
 def agreed(found: Sequence[PatternAgreement]) -> None:
     """Print how far the judge and a person agree, pattern by pattern."""
     heading("judge and marks")
-    rows = []
+    rates, cells = [], []
     for one in found:
         kappa = "·" if one.agreement.kappa is None else f"{one.agreement.kappa:.2f}"
-        cells = one.confusion
-        rows.append([
-            one.name, f"{one.agreement.of:,}", f"{one.agreement.agreement:.1%}", kappa,
-            f"{cells['both']:,}", f"{cells['judge alone']:,}", f"{cells['person alone']:,}", f"{cells['neither']:,}",
+        rates.append([
+            _clipped(one.name, 32), one.level, f"{one.agreement.of:,}", f"{one.agreement.agreement:.1%}", kappa,
             f"{one.judged.rate:.1%}", f"{one.corrected.rate:.1%} ({_span(one.corrected.low, one.corrected.high)})",
         ])  # fmt: skip
-    table(
-        [("pattern", "left"), ("marks", "right"), ("agree", "right"), ("kappa", "right"), ("both", "right"),
-         ("judge alone", "right"), ("person alone", "right"), ("neither", "right"), ("rate by judge", "right"),
-         ("corrected", "right")],
-        rows,
-    )  # fmt: skip
+        cells.append([_clipped(one.name, 32), one.level, *(f"{number:,}" for number in one.confusion.values())])
+    names = ("marks", "agree", "kappa", "by judge", "corrected")
+    table([("pattern", "left"), ("test", "left"), *((name, "right") for name in names)], rates)
+    heading("who finds it")
+    confusion = ("both", "judge alone", "person alone", "neither")
+    table([("pattern", "left"), ("test", "left"), *((name, "right") for name in confusion)], cells)
 
 
 def filtered(found: Filtered) -> None:

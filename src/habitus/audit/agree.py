@@ -97,7 +97,7 @@ def _held(pattern: Pattern, level: Level, rated: Sequence[Rated], marks: dict[st
              "neither": (False, False)}  # fmt: skip
     return PatternAgreement(
         id=pattern.id,
-        name=f"{pattern.name} ({level})",
+        name=pattern.name,
         level=level,
         agreement=agreement(pairs),
         confusion={name: pairs.count(cell) for name, cell in cells.items()},

@@ -145,14 +145,14 @@ class Filtering:
         rewritten: dict[str, dict[str, Any]] = {}
         if plan.how == "rewrite":
             rewritten, removed = await self._rewritten(reading, chosen)
-            self.remarks.append(f"{len(rewritten):,} rows were written anew; the judge no longer finds it in them")
+            self.remarks.append(f"written anew, and the judge no longer finds it: {len(rewritten):,}")
         kept, gone = Rows(folder / "kept.jsonl"), Rows(folder / "removed.jsonl")
         for row, reason in rows_after(reading, removed, rewritten, names):
             (gone if reason else kept).append([{**row, "removed": reason} if reason else row])
         kept.close()
         gone.close()
         if removed:
-            self.remarks.append(f"{len(removed):,} rows went and are in removed.jsonl, with the reason")
+            self.remarks.append(f"in removed.jsonl, with the reason: {len(removed):,}")
         if lost := [trait for trait in vanished(traits, removed) if trait]:
             self.remarks.append(f"no row is left of these traits: {', '.join(lost)}")
         before = sum(shown.values())
@@ -180,9 +180,9 @@ class Filtering:
         done = await run_pass(self.engine, self.progress, "rating the other rows", rating, rest)
         found = shown_in(plan.patterns, [one for one in done if isinstance(one, Rated)], plan.level)
         unknown = {one.id: False for one in done if isinstance(one, Drop)}
-        self.remarks.append(f"{len(found):,} further rows were rated")
+        self.remarks.append(f"rated besides the sample: {len(found):,}")
         if unknown:
-            self.remarks.append(f"{len(unknown):,} rows could not be rated, and stay")
+            self.remarks.append(f"rows that could not be rated, and stay: {len(unknown):,}")
         return judged | found | unknown
 
     async def _classified(self, reading: Reading, judged: dict[str, bool], rest: Sequence[Text]) -> dict[str, bool]:

@@ -135,7 +135,7 @@ class Passes:
 
     def note(self, study: Study) -> None:
         """Write into the manifest what the passes have come to."""
-        study.write_manifest(self.folder.name, self.summary(), section="audits")
+        study.write_manifest(self.folder.name, self.summary, section="audits")
 
     def draw(self) -> None:
         """Read the dataset once, and draw what is scanned and what is rated.
@@ -151,8 +151,9 @@ class Passes:
         if self.reference is not None:
             self._beside = drawn(self.reference, self.seed, {"rate": self.settings.sample})[0]["rate"]
 
+    @cached_property
     def summary(self) -> dict[str, Any]:
-        """Return the outcome but for the texts, as `rates.json` has it."""
+        """The outcome but for the texts, as `rates.json` has it; to be looked at first while the ledger is open."""
         found, reading, reference = self.found, self.reading, self.reference
         return {
             "dataset": {"given": reading.source.given, "name": reading.source.name, "sha256": reading.source.sha256,
@@ -239,7 +240,7 @@ class Passes:
                 break
             parts = await blocks(candidates, embedder, turn)
             known = {one.id: one for one in candidates}
-            done = await self._pass(f"sorting, round {turn}", f"sorted-{turn}", sort, parts, Merged)
+            done = await self._pass(f"sorting, round {turn}", "", sort, parts, Merged)
             if len(done) < len(parts):
                 drop = found_drop(self.found.drops, parts)
                 todo = "Take a stronger model for `auditor`, or fewer scans; what is answered is kept."

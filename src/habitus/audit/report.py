@@ -27,7 +27,7 @@ MOST_COUNTED = 40
 
 def write_reports(folder: Path, counted: LexicalReport, passes: Passes) -> None:
     """Write `rates.json`, `report.md` and `report.html` into an audit's folder."""
-    rates = orjson.dumps(passes.summary(), option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS)
+    rates = orjson.dumps(passes.summary, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS)
     (folder / "rates.json").write_bytes(rates)
     for suffix in (".md", ".html"):
         (folder / f"report{suffix}").write_text(written(suffix, passes.reading, counted, passes), encoding="utf-8")
@@ -40,7 +40,7 @@ def written(suffix: str, reading: Reading, counted: LexicalReport, passes: Passe
         "rows": reading.rows,
         "unread": reading.unread,
         "counted": asdict(counted),
-        "audit": passes.summary() if passes else None,
+        "audit": passes.summary if passes else None,
         "patterns": _patterns(passes.found) if passes else [],
     }
     if suffix == ".json":

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from habitus.audit.dataset import Text
     from habitus.settings import AuditSettings
 
+FEWEST_BATCHES = 4
+"""Into which a small dataset is parted, since one batch alone can't tell what several would have seen."""
 MOST_READINGS = 3
 """How often a text may be read, in batches of different company, where the dataset is small."""
 FEWEST = 2
@@ -78,18 +80,19 @@ def batches(pool: Sequence[Text], settings: AuditSettings) -> list[Batch]:
 
     A small dataset is gone through again in another order, up to three times, so that a text meets other texts.
     """
+    size = min(settings.batch_tokens, sum(text.tokens for text in pool) / FEWEST_BATCHES)
     found: list[tuple[Text, ...]] = []
     for reading in range(MOST_READINGS):
         now: list[Text] = []
         # every second, then every third text of the order: neighbours of one reading are apart in the next
         for text in (one for start in range(reading + 1) for one in pool[start :: reading + 1]):
             now.append(_cut(text, settings.batch_tokens))
-            if len(now) >= FEWEST and sum(one.tokens for one in now) >= settings.batch_tokens:
+            if len(now) >= FEWEST and sum(one.tokens for one in now) >= size:
                 found.append(tuple(now))
                 now = []
         if len(now) >= FEWEST and (reading == 0 or len(now) * 2 >= len(found[-1])):
             found.append(tuple(now))
-        if len(found) >= settings.scans or len(found) == 1:
+        if len(found) >= settings.scans:
             break
     return [Batch(f"scan-{number:03d}", texts) for number, texts in enumerate(found[: settings.scans], start=1)]
 

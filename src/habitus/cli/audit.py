@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from habitus.audit.lexical import LexicalReport
     from habitus.audit.passes import Findings, Passes
     from habitus.config import Config
+    from habitus.records import Role
     from habitus.study import Study
 
 FILE = click.Path(path_type=Path)
@@ -142,7 +143,6 @@ def _counted(reading: Reading, reference: Reading | None, most: int) -> LexicalR
 def _home(data: str, reading: Reading, options: dict[str, Any]) -> tuple[Study | None, Config | None]:
     """Return the folder that pays and its config with what the command line sets; nothing where no model is meant."""
     from habitus.audit.prevalence import sample_for
-    from habitus.settings import ModelChoice
     from habitus.study import Study
 
     model, into = options["model"], options["into"]
@@ -152,15 +152,12 @@ def _home(data: str, reading: Reading, options: dict[str, Any]) -> tuple[Study |
         study = _standalone(into or Path(f"{reading.source.stem}.audit"), model, options["judge"])
     else:
         return None, None
-    config = study.config
-    roles = {"auditor": model, "judge": options["judge"] or model}
-    chosen = {role: ModelChoice(model=name) for role, name in roles.items() if name}
+    roles: dict[Role, str | None] = {"auditor": model, "judge": options["judge"] or model}
+    config = study.config.with_models({role: name for role, name in roles.items() if name}, "the command line")
     size = sample_for(options["within"]) if options["within"] else options["sample"]
     given = {"scans": options["scans"], "sample": size, "hints": options["hints"]}
-    return study, config.model_copy(update={
-        "models": config.models.model_copy(update=chosen),
-        "audit": config.audit.model_copy(update={name: one for name, one in given.items() if one is not None}),
-    })  # fmt: skip
+    settings = config.audit.model_copy(update={name: one for name, one in given.items() if one is not None})
+    return study, config.model_copy(update={"audit": settings})
 
 
 def _standalone(root: Path, model: str | None, judge: str | None) -> Study:
@@ -204,8 +201,13 @@ class _Asked:
 
 def _ask_models(study: Study, config: Config, asked: _Asked) -> None:
     """Take the dataset through the passes that ask a model, and print and write what they find."""
+    from importlib.util import find_spec
+
     from habitus import show, show_audit
 
+    if missing := [name for name in ("ppi_py", "scipy", "sklearn", "statsmodels") if find_spec(name) is None]:
+        todo = 'Run: pip install "habitus[audit]"'
+        raise UserError(f"an audit with a model needs {', '.join(missing)}, not installed here.", todo=todo)
     folder = study.root / "audit" / asked.name
     try:
         passes = asyncio.run(_run(study, config, folder, asked))

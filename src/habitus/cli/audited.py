@@ -14,7 +14,6 @@ from habitus.errors import RunStopped, UserError
 if TYPE_CHECKING:
     from habitus.audit.filter import Filtered, Plan
     from habitus.audit.opened import Audited
-    from habitus.config import Config
 
 FOLDER = click.Path(path_type=Path)
 
@@ -89,8 +88,9 @@ def _plan(found: Audited, patterns: tuple[str, ...], options: dict[str, Any]) ->
     """
     from habitus.audit.filter import Plan
 
+    side = found.summary["dataset"]["side"]
     chosen, how, level = found.chosen(patterns), options["how"], options["level"]
-    if how == "rewrite" and found.summary["dataset"]["side"] == "user":
+    if how == "rewrite" and side == "user":
         raise UserError("what people wrote is not written anew.", where="--how", todo="Drop or cap.")
     if how != "cap" and options["to"]:
         raise UserError("--to is for --how cap.", where="--to", todo="Leave it out, or cap.")
@@ -124,8 +124,9 @@ async def _carry_out(found: Audited, plan: Plan, folder: Path, options: dict[str
     from habitus.recipe import open_engine
     from habitus.tally import Progress
 
+    config = found.study.config.with_models({"judge": found.summary["models"]["audit/rate"]}, "the audit")
     state = Progress(done="done")
-    async with open_engine(found.study, config=_config(found), export_only=options["export_only"]) as engine:
+    async with open_engine(found.study, config=config, export_only=options["export_only"]) as engine:
         tell_exchanges(engine)
         interruptible(engine)
         filtering = Filtering(plan, engine, found, state, by=options["by"], embedder=options["embedder"])
@@ -135,14 +136,3 @@ async def _carry_out(found: Audited, plan: Plan, folder: Path, options: dict[str
         except Waiting:
             tell_waiting(engine)
             return None
-
-
-def _config(found: Audited) -> Config:
-    """Return the config with the judge of the audit, whatever named it then."""
-    from habitus.settings import ModelChoice
-
-    config, judge = found.study.config, found.summary["models"]["audit/rate"]
-    if config.choice("judge", "audit/rate").model == judge:
-        return config
-    models = config.models.model_copy(update={"judge": ModelChoice(model=judge)})
-    return config.model_copy(update={"models": models})
