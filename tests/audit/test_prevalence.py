@@ -119,7 +119,8 @@ def test_a_rate_corrected_by_marks_covers_the_truth_where_the_judges_own_does_no
         judged = {name: there ^ (rng.random() < 0.1) for name, there in truth.items()}
         names = sorted(truth, key=lambda _: rng.random())
         marked = [name for name in names if judged[name]][:40] + [name for name in names if not judged[name]][:60]
-        found = corrected(judged, {name: truth[name] for name in marked}, draws=2_000)
+        levels: dict[str, Level] = {name: "strict" if there else "no" for name, there in judged.items()}
+        found = corrected(levels, {name: truth[name] for name in marked}, draws=2_000)
         covered += found.low <= true <= found.high
         own = rate_of(sum(judged.values()), 400)
         raw += own.low <= true <= own.high

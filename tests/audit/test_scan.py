@@ -101,7 +101,8 @@ def test_a_dataset_that_one_batch_would_hold_is_parted_so_that_several_can_see_t
     made = batches(pool(16), AuditSettings(scans=30, batch_tokens=50_000))
     assert len(made) >= 9
     times = Counter(text.id for one in made for text in one.texts)
-    assert set(times.values()) == {3}
+    assert len(times) == 16
+    assert min(times.values()) >= 2
 
 
 def test_a_single_text_makes_no_batch() -> None:

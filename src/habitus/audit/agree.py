@@ -85,13 +85,20 @@ def agree(patterns: Sequence[Pattern], rated: Sequence[Rated], marks: Sequence[M
         if not own:
             continue
         rows.append(_held(pattern, "broad", rated, {name: mark in YES for name, mark in own.items()}))
-        if set(own.values()) <= BY_LEVEL and "strict" in own.values():
+        if set(own.values()) <= BY_LEVEL:
             rows.append(_held(pattern, "strict", rated, {name: mark == "strict" for name, mark in own.items()}))
     return rows
 
 
+def levels_of(pattern: str, rated: Sequence[Rated]) -> dict[str, Level]:
+    """Return the level that the judge gave each text; one without words that occur is none."""
+    found = {one.id: one.verdicts[pattern] for one in rated if pattern in one.verdicts}
+    return {name: match.level if match.supported else "no" for name, match in found.items()}
+
+
 def _held(pattern: Pattern, level: Level, rated: Sequence[Rated], marks: dict[str, bool]) -> PatternAgreement:
     judged = flags(pattern.id, rated, level)
+    levels = levels_of(pattern.id, rated)
     pairs = [(judged[name], mark) for name, mark in marks.items()]
     cells = {"both": (True, True), "judge alone": (True, False), "person alone": (False, True),
              "neither": (False, False)}  # fmt: skip
@@ -102,7 +109,7 @@ def _held(pattern: Pattern, level: Level, rated: Sequence[Rated], marks: dict[st
         agreement=agreement(pairs),
         confusion={name: pairs.count(cell) for name, cell in cells.items()},
         judged=rate_of(sum(judged.values()), len(judged)),
-        corrected=corrected(judged, marks),
+        corrected=corrected(levels, marks),
     )
 
 
@@ -111,15 +118,17 @@ def to_mark(
 ) -> dict[str, Any]:
     """Return so many texts of each pattern for a person to mark, without the judge's verdicts.
 
-    Half are texts in which the judge found the pattern, as far as there are so many, in random order among the others.
+    About a third each are texts in which the judge found it by the strict test, by the broad one alone, and not, as far
+    as there are so many; in random order.
     """
     rows: list[dict[str, Any]] = []
     for pattern in patterns:
-        there = flags(pattern.id, rated, "broad")
-        drawn = sorted(there, key=lambda name, pattern=pattern: order(seed, f"mark {pattern.id}", name))
-        found = [name for name in drawn if there[name]][: (number + 1) // 2]
-        missing = [name for name in drawn if not there[name]][: number - len(found)]
-        chosen = sorted([*found, *missing], key=lambda name, pattern=pattern: order(seed, pattern.id, name))
+        levels = levels_of(pattern.id, rated)
+        drawn = sorted(levels, key=lambda name, pattern=pattern: order(seed, f"mark {pattern.id}", name))
+        chosen = [name for level in ("strict", "broad") for name in
+                  [one for one in drawn if levels[one] == level][: number // 3]]  # fmt: skip
+        chosen += [name for name in drawn if levels[name] == "no"][: number - len(chosen)]
+        chosen.sort(key=lambda name, pattern=pattern: order(seed, pattern.id, name))
         rows += [{"id": name, "pattern": pattern.id, "mark": "", "text": texts[name]} for name in chosen]
     told = {one.id: {"name": one.name, "definition": one.definition, "broad": one.broad, "strict": one.strict}
             for one in patterns}  # fmt: skip

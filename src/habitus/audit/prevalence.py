@@ -289,27 +289,26 @@ def agreement(pairs: Sequence[tuple[Any, Any]]) -> Agreement:
     return Agreement(total, same, (same - chance) / (1 - chance) if chance < 1 else None)
 
 
-def corrected(judged: Mapping[str, bool], marks: Mapping[str, bool], draws: int = 20_000) -> Rate:
+def corrected(judged: Mapping[str, Level], marks: Mapping[str, bool], draws: int = 20_000) -> Rate:
     """Return a rate with the judge's errors taken out by what a person said of some of the texts.
 
-    The texts that were marked may have been chosen by the judge's verdict, though not by anything else. The share of
-    positive verdicts, and those of marks among positives and negatives, each have a Jeffreys posterior; what follows
-    for the rate is drawn from them.
+    The texts that were marked may have been chosen by the level that the judge gave them, though not by anything else.
+    The shares of the levels, and those of marks within each, have Jeffreys posteriors; what follows for the rate is
+    drawn from them.
     """
     import numpy as np
 
     random = np.random.default_rng(0)
-
-    def share(flags: Sequence[bool]) -> Any:
-        return random.beta(sum(flags) + 0.5, len(flags) - sum(flags) + 0.5, draws)
-
-    both = judged.keys() & marks.keys()
-    positive = share(list(judged.values()))
-    right = share([marks[name] for name in sorted(both) if judged[name]])
-    missed = share([marks[name] for name in sorted(both) if not judged[name]])
-    rates = positive * right + (1 - positive) * missed
+    levels = list(dict.fromkeys(judged.values()))
+    sizes = Counter(judged.values())
+    shares = random.dirichlet([sizes[level] + 0.5 for level in levels], draws)
+    rates = np.zeros(draws)
+    for at, level in enumerate(levels):
+        said = [mark for name, mark in marks.items() if judged.get(name) == level]
+        rates += shares[:, at] * random.beta(sum(said) + 0.5, len(said) - sum(said) + 0.5, draws)
     low, middle, high = (float(one) for one in np.quantile(rates, (0.025, 0.5, 0.975)))
-    return Rate(sum(marks[name] for name in both), len(both), middle, low, high)
+    marked = [mark for name, mark in marks.items() if name in judged]
+    return Rate(sum(marked), len(marked), middle, low, high)
 
 
 def powered(rated: Sequence[bool], predicted: Sequence[float], rest: Sequence[float]) -> Rate:

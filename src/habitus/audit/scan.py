@@ -42,14 +42,14 @@ class Habit(Answer):
     name: str = Field(min_length=1, description="up to eight words")
     kind: PatternKind
     description: str = Field(min_length=1, description="two or three sentences")
-    count: int = Field(ge=0, description="in how many of the texts")
+    count: int = Field(ge=2, description="in how many of the texts")
     examples: list[Example] = Field(description="two to four, from different texts")
 
 
 class Scan(Answer):
     """What recurs in the texts of one batch."""
 
-    habits: list[Habit] = Field(description="the most frequent first; may be empty")
+    habits: list[Habit] = Field(description="up to fifteen, the most frequent first; may be empty")
 
 
 @dataclass(frozen=True, slots=True)

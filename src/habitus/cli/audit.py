@@ -224,7 +224,7 @@ def _ask_models(study: Study, config: Config, asked: _Asked) -> None:
     _deliver(asked, passes)
     if passes.found.prevalence:
         top = passes.found.prevalence[0].id
-        show.next_command(f"habitus audit filter {folder} {top}", f"habitus audit agree {folder} marks.json --draw 40")
+        show.next_command(f"habitus audit filter {folder} {top}", f"habitus audit agree {folder} marks.json --draw 80")
 
 
 async def _run(study: Study, config: Config, folder: Path, asked: _Asked) -> Passes | None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from habitus.models.world.request import Request
     from habitus.records import Level
 
-_TEXT = re.compile(r'<text id="([^"\n]*)">\n(?:\s*<asked>.*?</asked>\n)?(.*?)\n</text>', re.DOTALL)
+_TEXT = re.compile(r'<text id="([^"\n]*)">\n(?:\s*<asked>.*?</asked>\n\n?)?(.*?)\n</text>', re.DOTALL)
 _NOTE = re.compile(r'<note id="([^"\n]*)">\n(.*?)\n</note>', re.DOTALL)
 _RATED = re.compile(r'<habit id="([^"\n]*)" (name=.*?)(?:\nstrict: |\n?</habit>)', re.DOTALL)
 _NAMED = re.compile(r'<habit name="(.*?)">\n(.*?)\n?</habit>', re.DOTALL)
