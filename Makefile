@@ -32,7 +32,7 @@ bench: .venv/test.stamp         ## every benchmark, each with its bar
 
 .venv/demo.stamp: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(PIP) --editable ".[generate]"
+	$(PIP) --editable ".[audit]"
 	touch $@
 
 .venv/test.stamp: pyproject.toml constraints.txt

@@ -6,7 +6,7 @@ speed of memory, and asks only what was not answered.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -148,8 +148,14 @@ class Passes:
         samples, self.found.rows = drawn(self.reading, self.seed, sizes)
         self._pool, self.found.texts = samples["scan"], samples["rate"]
         self.found.kind = self.reading.kind
-        if self.reference is not None:
-            self._beside = drawn(self.reference, self.seed, {"rate": self.settings.sample})[0]["rate"]
+        if self.reference is None:
+            return
+        beside, _ = drawn(self.reference, self.seed, sizes)
+        self._beside = beside["rate"]
+        if self.paired:  # what the rejected answers have in common is learned too: to be avoided
+            rejected = [replace(text, id=f"{text.id} (rejected)") for text in beside["scan"]]
+            both = zip(self._pool, rejected[len(rejected) // 2 :] + rejected[: len(rejected) // 2], strict=False)
+            self._pool = [text for pair in both for text in pair]
 
     @cached_property
     def summary(self) -> dict[str, Any]:
