@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from habitus.ask import Ask
     from habitus.models.embed import Embedder
 
-MOST_NOTES = 60
+MOST_NOTES = 80
 """Notes that are sorted in one call; of more, the likest go together, and what comes of them is sorted again."""
 MOST_ROUNDS = 4
 QUOTES = 3

@@ -353,11 +353,16 @@ def sightings(corpus: Corpus, kind: str, length: int, least: int) -> Sightings:
 
 def frequencies(corpus: Corpus, kind: str, length: int, wanted: Keys) -> dict[int, int]:
     """Return for some keys, sorted, in how many records they are."""
+    return {key: len(records) for key, records in holders(corpus, kind, length, wanted).items()}
+
+
+def holders(corpus: Corpus, kind: str, length: int, wanted: Keys) -> dict[int, Ints]:
+    """Return for some keys, sorted, which records they are in, by their place."""
     key, start, _ = _runs(corpus, kind, length)
     if not len(key) or not len(wanted):
-        return dict.fromkeys(map(int, wanted), 0)
+        return {int(one): np.zeros(0, np.int64) for one in wanted}
     place = np.minimum(np.searchsorted(wanted, key), len(wanted) - 1)
     hit = np.flatnonzero(wanted[place] == key)
     pairs = np.unique(place[hit] * corpus.records + corpus.document[start[hit]])
-    counts = np.bincount(pairs // corpus.records, minlength=len(wanted))
-    return dict(zip(map(int, wanted), map(int, counts), strict=True))
+    first = np.searchsorted(pairs // corpus.records, np.arange(1, len(wanted)))
+    return dict(zip(map(int, wanted), np.split(pairs % corpus.records, first), strict=True))

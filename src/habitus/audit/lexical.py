@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import orjson
 
-from habitus.audit.corpus import PARTS, frequencies, gather, key_of, sightings
+from habitus.audit.corpus import PARTS, frequencies, gather, holders, key_of, sightings
 from habitus.audit.diversity import Diversity, Lengths, diversity, lengths
 from habitus.audit.features import Features
 from habitus.audit.prevalence import wilson
@@ -235,6 +235,19 @@ def counted(corpus: Corpus, patterns: Iterable[Candidate], name: str = "the othe
         diversity=diversity(corpus),
         lengths=lengths(corpus),
     )
+
+
+def showing(corpus: Corpus, findings: Iterable[Finding]) -> list[Ints]:
+    """Return for each finding, of whatever corpus, the records of this one that show it, by their place."""
+    findings = list(findings)
+    shown = {(one.kind, one.name): one.document for one in named_habits(corpus)}
+    keys = {(one.kind, one.pattern): key_of(one.pattern.split(" ")) for one in findings}
+    for kind, length in PARTS:
+        wanted = {key: pattern for (of, pattern), key in keys.items() if of == kind and (of, pattern) not in shown}
+        for key, records in holders(corpus, kind, length, np.array(sorted(wanted), np.uint64)).items():
+            if len(records):
+                shown[kind, wanted[key]] = records
+    return [shown.get((one.kind, one.pattern), np.zeros(0, np.int64)) for one in findings]
 
 
 def _compared(one: Candidate, corpus: Corpus, reference: Reference) -> tuple[float | None, float, float]:

@@ -11,7 +11,18 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from habitus.audit.autorate import define, named, rate
-from habitus.audit.cluster import MOST_ROUNDS, Block, Candidate, Merged, blocks, candidate_of, chosen, scans_of, sort
+from habitus.audit.cluster import (
+    MOST_NOTES,
+    MOST_ROUNDS,
+    Block,
+    Candidate,
+    Merged,
+    blocks,
+    candidate_of,
+    chosen,
+    scans_of,
+    sort,
+)
 from habitus.audit.dataset import Reading, Text, drawn
 from habitus.audit.prevalence import prevalence, together
 from habitus.audit.scan import Scanned, batches, scan
@@ -43,7 +54,7 @@ STEPS: dict[str, Role] = {
 """The steps in order, each with the role that takes it."""
 POOL = 400
 """Texts that may be read for each scan."""
-USUAL_PATTERNS, NOTES_A_SCAN = 12, 8
+USUAL_PATTERNS, NOTES_A_SCAN = 12, 12
 """What scans come to, as long as nothing is known."""
 _ASKED = {"audit/scan": 1_000, "audit/cluster": 600, "audit/define": 1_200, "audit/rate": 700}
 _NOTE, _PATTERN, _HABIT, _VERDICT = 110, 330, 120, 45
@@ -194,7 +205,11 @@ class Passes:
         rated = len(texts) + min(self.settings.repeat, len(found.texts))
         each = {
             "audit/scan": (len(scans), read, NOTES_A_SCAN * _HABIT),
-            "audit/cluster": (max(notes / 60, 1) + (notes > 60), min(notes, 60) * _NOTE, patterns * _HABIT),  # noqa: PLR2004
+            "audit/cluster": (
+                max(notes / MOST_NOTES, 1) + (notes > MOST_NOTES),
+                min(notes, MOST_NOTES) * _NOTE,
+                patterns * _HABIT,
+            ),
             "audit/define": (patterns, 60 * patterns, 450),
             "audit/rate": (rated * calls, mean + _PATTERN * patterns / calls, _VERDICT * patterns / calls),
         }

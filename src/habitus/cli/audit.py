@@ -30,6 +30,10 @@ HINTS = 12
 class _OrData(click.Group):
     """A group whose first word, where it is no command, is the dataset of its first command."""
 
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """Return the commands in the order of their use."""
+        return list(self.commands)
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
@@ -113,7 +117,7 @@ def _readings(data: str, options: dict[str, Any]) -> tuple[Reading, Reading | No
     place = Path(data)
     is_study = (place / "config.yaml").is_file()
     if is_study:
-        name = options["dataset"] or "chats"
+        name = options["dataset"] = options["dataset"] or "chats"
         data = str(place / name / "kept.jsonl")
         if not Path(data).is_file():
             raise UserError(f"there are no kept rows of '{name}'.", where=data, todo="Name another --dataset.")
@@ -187,8 +191,7 @@ class _Asked:
     @property
     def name(self) -> str:
         """Return what the audit is called."""
-        stem = self.reading.source.stem
-        return (self.options["dataset"] or ("chats" if stem == "kept" else stem)).replace("/", "-")
+        return (self.options["dataset"] or self.reading.source.stem).replace("/", "-")
 
     @property
     def hints(self) -> list[str]:

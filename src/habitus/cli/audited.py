@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 FOLDER = click.Path(path_type=Path)
 
 
-@click.command()
+@click.command(short_help="Hold the judge against marks of people.")
 @click.argument("audit", type=FOLDER)
 @click.argument("marks", type=FOLDER)
 @click.option("--draw", type=click.IntRange(min=2), help="Write so many texts of each pattern into MARKS.")
@@ -44,7 +44,7 @@ def agree(audit: Path, marks: Path, *, draw: int | None) -> None:
     show.next_command(f"habitus audit agree {audit} {marks}")
 
 
-@click.command("filter")
+@click.command("filter", short_help="Drop, cap or rewrite the rows with a pattern.")
 @click.argument("audit", type=FOLDER)
 @click.argument("patterns", nargs=-1, required=True)
 @click.option("--how", type=click.Choice(["drop", "cap", "rewrite"]), default="drop", show_default=True,
