@@ -73,7 +73,7 @@ async def test_a_definition_is_written_from_the_words_and_beside_the_others(tmp_
               "broad": "The text soon does so.", "positive": ["In short: no."], "negative": ["So, in short, no."]}  # fmt: skip
     model = Told(Definition=[answer])
     async with engine(tmp_path, model) as opened:
-        found = await define(one, Ask(opened, one), others=[one, other])
+        found = await define(one, Ask(opened, one), others=[one, other], kind="assistant")
     assert isinstance(found, Pattern)
     assert (found.name, found.kind, found.scans) == ("Conclusion first", "rhetorical", ("scan-001", "scan-004"))
     told = model.asked[0][1]

@@ -32,8 +32,8 @@ class Definition(Answer):
     definition: str = Field(min_length=1, description="two or three sentences")
     strict: str = Field(min_length=1, description="the strict test, one sentence beginning with 'The text'")
     broad: str = Field(min_length=1, description="the broad test, one sentence beginning with 'The text'")
-    positive: list[str] = Field(min_length=1, description="three passages that pass the strict test")
-    negative: list[str] = Field(min_length=1, description="three passages that come near and fail the broad test")
+    positive: list[str] = Field(description="three excerpts that pass the strict test")
+    negative: list[str] = Field(description="three excerpts that come near and fail the broad test")
 
 
 class Finding(Answer):
@@ -50,12 +50,12 @@ class Findings(Answer):
     findings: list[Finding] = Field(description="one for each habit, in the order of the list")
 
 
-async def define(candidate: Candidate, ask: Ask, *, others: Sequence[Candidate]) -> Pattern | Drop:
+async def define(candidate: Candidate, ask: Ask, *, others: Sequence[Candidate], kind: str) -> Pattern | Drop:
     """Return a candidate as a pattern that can be rated."""
     beside = [{"name": one.name, "description": one.description} for one in others if one.id != candidate.id]
     pattern = {"kind": candidate.kind, "name": candidate.name, "description": candidate.description}
     quotes = [words for _, words in candidate.quotes[:QUOTES]]
-    found = await ask.auditor("audit/define", Definition, pattern=pattern, quotes=quotes, others=beside)
+    found = await ask.auditor("audit/define", Definition, pattern=pattern, quotes=quotes, others=beside, kind=kind)
     return Pattern(
         id=candidate.id,
         kind=candidate.kind,

@@ -238,7 +238,7 @@ class Passes:
         found.set_aside += kept.dropped
         self._write("set_aside", ({"name": one.name, "description": one.description, "reason": reason,
                                    "observations": one.observations} for one, reason in found.set_aside))  # fmt: skip
-        defining = partial(define, others=kept.patterns)
+        defining = partial(define, others=kept.patterns, **with_kind)
         found.patterns = named(await self._pass("defining", "", defining, kept.patterns, Pattern))
         self._write("patterns", found.patterns)
         await self._rate(with_kind)
