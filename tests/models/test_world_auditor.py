@@ -155,14 +155,18 @@ async def test_a_known_habit_is_defined_so_that_raters_recognise_it(prompts: Pro
         name, description = habit.told[0]
         pattern = {"kind": habit.kind, "name": name, "description": description}
         others = [{"name": other.told[0][0], "description": other.told[0][1]} for other in habits() if other != habit]
-        found = await ask(prompts, "define", Definition, pattern=pattern, quotes=["as it was"], others=others)
+        found = await ask(
+            prompts, "define", Definition, pattern=pattern, quotes=["as it was"], others=others, kind="assistant"
+        )
         told_of = {"label": "h1", **found.model_dump()}
         assert (await rate(prompts, habit.tests["positive"][0], [told_of]))[0].level == "strict"
 
 
 async def test_an_unknown_habit_is_defined_by_its_own_words_and_never_found(prompts: Prompts) -> None:
     pattern = {"kind": "rhetorical", "name": "Speaks of gulls", "description": "Gulls come up in passing."}
-    found = await ask(prompts, "define", Definition, pattern=pattern, quotes=["the gulls again"], others=[])
+    found = await ask(
+        prompts, "define", Definition, pattern=pattern, quotes=["the gulls again"], others=[], kind="assistant"
+    )
     assert (found.name, found.positive) == ("Speaks of gulls", ["the gulls again"])
     ratings = await rate(prompts, "The gulls again.", [{"label": "h1", **found.model_dump()}])
     assert [(one.habit, one.level, one.quote) for one in ratings] == [("h1", "no", "")]

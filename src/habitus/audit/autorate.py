@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
@@ -87,18 +89,27 @@ async def rate(
     text: Text, ask: Ask, *, patterns: Sequence[Pattern], per_call: int, kind: str, sample: int = 0
 ) -> Rated | Drop:
     """Return what a judge finds of each pattern in a text, each quotation looked up in it."""
+    groups = [
+        {f"h{number}": one for number, one in enumerate(patterns[start : start + per_call], start=1)}
+        for start in range(0, len(patterns), per_call)
+    ]
+    told = {"text": {"asked": text.asked, "text": text.text}, "kind": kind, "sample": sample}
+    # At once, so that requests that go out as files take one round and not one for each group.
+    answers = await asyncio.gather(*(_asked(ask, group, told) for group in groups), return_exceptions=True)
     verdicts: dict[str, Match] = {}
-    for start in range(0, len(patterns), per_call):
-        group = {f"h{number}": one for number, one in enumerate(patterns[start : start + per_call], start=1)}
-        found = await ask.judge(
-            "audit/rate", Findings, check=lambda answer, group=group: _complete(answer, group),
-            patterns=[_told(label, one) for label, one in group.items()],
-            text={"asked": text.asked, "text": text.text}, kind=kind, sample=sample,
-        )  # fmt: skip
+    for group, found in zip(groups, answers, strict=True):
+        if isinstance(found, BaseException):
+            raise found
         for one in found.findings:
             supported = one.level == "no" or occurs(one.quote, text.text)
             verdicts[group[one.habit].id] = Match(level=one.level, quote=one.quote, supported=supported)
     return Rated(id=text.id, trait=text.trait, verdicts=verdicts)
+
+
+async def _asked(ask: Ask, group: dict[str, Pattern], told: dict[str, Any]) -> Findings:
+    """Return what a judge finds of one group of patterns."""
+    listed = [_told(label, one) for label, one in group.items()]
+    return await ask.judge("audit/rate", Findings, check=partial(_complete, group=group), patterns=listed, **told)
 
 
 def _complete(answer: Findings, group: dict[str, Pattern]) -> str | None:
