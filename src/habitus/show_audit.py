@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from habitus.models.costs import dollars_in_all
 from habitus.show import heading, say, table, warn
 
 if TYPE_CHECKING:
@@ -156,6 +157,21 @@ def remarks(found: Findings) -> list[str]:
     if found.drops:
         told.append(f"in dropped.jsonl, with the reasons: {len(found.drops):,} that came to nothing")
     return told
+
+
+def spent(summary: dict[str, Any]) -> None:
+    """Print what the passes have cost so far, and what rating a thousand more texts would."""
+    rows = summary["cost"]
+    calls, unpriced = sum(one["calls"] for one in rows), sum(one["unpriced"] for one in rows)
+    say(f"  {calls:,} calls so far, {dollars_in_all(calls, sum(one['dollars'] for one in rows), unpriced)}")
+    rating = next((one for one in rows if one["step"] == "audit/rate"), None)
+    per_text = -(-len(summary["prevalence"]) // summary["patterns_per_call"])
+    if rating is None or not per_text:
+        return
+    share = 1_000 * per_text / rating["calls"]
+    tokens = [rating[name] * share / 1e6 for name in ("input_tokens", "output_tokens")]
+    price = dollars_in_all(rating["calls"], rating["dollars"] * share, rating["unpriced"])
+    say(f"  1,000 more texts: {1_000 * per_text:,} calls, {tokens[0]:.1f}M tokens in, {tokens[1]:.2f}M out, {price}")
 
 
 def quotes(found: Findings) -> None:

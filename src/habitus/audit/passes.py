@@ -184,6 +184,7 @@ class Passes:
             "examples_that_do_not_occur": sum(one.unsupported for one in found.scanned),
             "rated": len(found.rated),
             "repeated": len(found.repeated),
+            "patterns_per_call": self.settings.patterns_per_call,
             "dropped": len(found.drops),
             "prevalence": [asdict(one) for one in found.prevalence],
             "together": [asdict(one) for one in found.together],

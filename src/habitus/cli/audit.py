@@ -221,6 +221,7 @@ def _ask_models(study: Study, config: Config, asked: _Asked) -> None:
         return
     show_audit.patterns(passes.found, reference=asked.reference is not None)
     show_audit.quotes(passes.found)
+    show_audit.spent(passes.summary)
     if passes.is_simulated:
         show.simulated_banner()
     show.say(f"  {folder}/report.html")
