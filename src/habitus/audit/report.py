@@ -36,7 +36,7 @@ def write_reports(folder: Path, counted: LexicalReport, passes: Passes) -> None:
 def written(suffix: str, reading: Reading, counted: LexicalReport, passes: Passes | None) -> str:
     """Return the report in the form that a file's ending asks for: .json, .md or .html."""
     whole = {
-        "dataset": reading.source.name,
+        "dataset": passes.folder.name if passes and reading.source.name == "kept.jsonl" else reading.source.name,
         "rows": reading.rows,
         "unread": reading.unread,
         "counted": asdict(counted),
