@@ -109,14 +109,15 @@ def table(
 ) -> None:
     """Print a table without lines; a column is (name, 'left' | 'right').
 
-    For want of room the widest columns of text give, the first one last; figures stay whole.
+    For want of room the widest columns of text give, then the first one, and figures only where nothing else is left.
     """
     cells = [list(row) for row in rows]
     every = [[name for name, _ in columns], *cells, *([] if total is None else [list(total)])]
     widths = [max(len(line[at]) for line in every) for at in range(len(columns))]
     over = sum(widths) + 2 * len(widths) + 2 - out.width
     texts = [at for at, (_, side) in enumerate(columns) if side == "left" and at > 0]
-    for giving, narrowest in ((texts, NARROWEST), ([0], NARROWEST_NAME)):
+    figures = [at for at, (_, side) in enumerate(columns) if side == "right" and at > 0]
+    for giving, narrowest in ((texts, NARROWEST), ([0], NARROWEST_NAME), (figures, NARROWEST)):
         while over > 0 and max((widths[at] for at in giving), default=0) > narrowest:
             widths[max(giving, key=widths.__getitem__)] -= 1
             over -= 1
