@@ -32,17 +32,18 @@ def test_the_planted_rates_are_in_the_chats_and_nowhere_else(toy: Any) -> None:
     assert "Halden is" not in " ".join(plain)
 
 
-def test_a_planted_pattern_goes_from_the_chats_into_the_model_and_not_into_the_baseline(
+@pytest.mark.timeout(300)
+def test_a_planted_pattern_goes_from_the_chats_into_the_model_and_not_without_its_rows(
     toy: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    chosen = {name: toy.arms()[name] for name in ("baseline", "sft", "no-A")}
-    settings = {**toy.SETTINGS, "size": 400, "sft": {"batch": 2, "epochs": 3, "learning_rate": 5e-3}}
-    rates = toy.run(tmp_path / "study", [1], chosen, settings, base_tokens=60_000)
+    half = {"data": "chats", "fraction": 0.5}
+    chosen = {"sft": {"sft": half}, "no-A": {"sft": {**half, "without": ["A"]}}}
+    settings = {**toy.SETTINGS, "size": 500, "sft": {"batch": 2, "epochs": 5, "learning_rate": 5e-3}}
+    rates = toy.run(tmp_path / "study", [1], chosen, settings, base_tokens=100_000)
 
-    assert rates["baseline"][1]["A"] == rates["baseline"][1]["trait"] == 0
-    assert rates["sft"][1]["A"] > 0.1
-    assert rates["no-A"][1]["A"] < rates["sft"][1]["A"] / 3
-    assert rates["sft"][1]["trait"] > 0.2
+    assert rates["sft"][1]["A"] > 0.15
+    assert rates["no-A"][1]["A"] < 0.02
+    assert rates["sft"][1]["trait"] > 0.5
     toy.show(rates)
     assert "dropping A's rows lowers A" in capsys.readouterr().out
 
