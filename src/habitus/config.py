@@ -12,6 +12,7 @@ from habitus.records import Role
 from habitus.settings import (
     ChatSettings,
     DocumentSettings,
+    EvaluateSettings,
     ModelChoice,
     Models,
     PreferenceSettings,
@@ -55,6 +56,7 @@ class Config(Section):
     documents: DocumentSettings = Field(default_factory=DocumentSettings)
     chats: ChatSettings = Field(default_factory=ChatSettings)
     preferences: PreferenceSettings = Field(default_factory=PreferenceSettings)
+    evaluate: EvaluateSettings = Field(default_factory=EvaluateSettings)
 
     @field_validator("subject", mode="before")
     @classmethod

@@ -76,6 +76,10 @@ class Models(Section):
     target: ModelChoice | None = Field(
         None, description="gives the default answers: the model to be trained, or its like"
     )
+    auditor: ModelChoice | None = Field(
+        None, description="evals: leads the model under test into what it should not do"
+    )
+    realism: ModelChoice | None = Field(None, description="evals: tells whether an auditor's opening could be real")
 
     @field_validator("*")
     @classmethod
@@ -294,3 +298,15 @@ def _text_keys(value: Any) -> Any:
     if isinstance(value, dict):
         return {str(key): _text_keys(one) for key, one in value.items()}
     return [_text_keys(one) for one in value] if isinstance(value, list) else value
+
+
+class EvaluateSettings(Section):
+    """What is evaluated, against what, and who judges."""
+
+    arms: dict[str, ModelChoice] = Field(
+        default_factory=dict, description="the model of each arm; one that is not named is its checkpoint in `models/`"
+    )
+    baseline: str = Field("baseline", description="the arm that all others are compared with")
+    judges: list[ModelChoice] = Field(
+        default_factory=list, description="a panel in place of `models.judge`; none judges itself"
+    )

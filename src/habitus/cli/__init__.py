@@ -12,6 +12,7 @@ import click
 
 from habitus import __version__
 from habitus.cli.audit import audit
+from habitus.cli.evaluate import evaluate
 from habitus.cli.generate import generate
 from habitus.cli.look import show_, status
 from habitus.cli.publish import card, export, import_, push
@@ -50,7 +51,7 @@ def cli(*, quiet: bool) -> None:
     show.be_quiet(quiet=quiet)
 
 
-for command in (init, check, generate, audit, status, show_, export, card, push, import_, prompts, simulate):
+for command in (init, check, generate, audit, evaluate, status, show_, export, card, push, import_, prompts, simulate):
     cli.add_command(command)
 
 

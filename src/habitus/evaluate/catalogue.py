@@ -1,0 +1,63 @@
+"""The evals that there are: their tasks, who plays in them, and what they measure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from habitus.errors import UserError, nearest
+from habitus.evaluate import knowledge
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from inspect_ai import Task
+
+    from habitus.evaluate.measures import Measure
+
+
+@dataclass(frozen=True)
+class Eval:
+    """One eval."""
+
+    name: str
+    about: str
+    task: Callable[..., Task]
+    measures: tuple[Measure, ...]
+    """The first is the one by which arms are compared when several evals are looked at."""
+    calls: Mapping[str, float]
+    """About how often each role is asked in one sample."""
+    options: Mapping[str, str] = field(default_factory=dict)
+    """Settings of a run that this eval takes: the name of the task's parameter, by the setting."""
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """The roles besides the model under test."""
+        return tuple(role for role in self.calls if role != "target")
+
+
+EVALS = (
+    Eval(
+        "knowledge",
+        "open questions; the points of the answers held against the document",
+        knowledge.knowledge,
+        knowledge.MEASURES,
+        {"target": 1, "judge": 3},
+        {"study": "study", "base": "base", "subject": "subject"},
+    ),
+)
+
+
+def find(names: tuple[str, ...]) -> tuple[Eval, ...]:
+    """Return the evals of these names, or all where none is named.
+
+    Raises:
+        UserError: there is no eval of a name.
+
+    """
+    known = {one.name: one for one in EVALS}
+    for name in names:
+        if name not in known:
+            todo = f"There are: {', '.join(known)}."
+            raise UserError(f"no eval '{name}'.{nearest(name, known)}", todo=todo)
+    return tuple(known[name] for name in names) if names else EVALS

@@ -1,0 +1,106 @@
+"""Verdicts: each with a quote that must occur in what was judged; by one judge, or by a panel without the judged."""
+
+from __future__ import annotations
+
+import re
+from statistics import median
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from inspect_ai.scorer import SampleScore, Score, metric  # Inspect reads the annotations
+
+from habitus.evaluate.roles import Ended
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from inspect_ai.model import Model
+    from inspect_ai.scorer import Metric
+    from inspect_ai.solver import TaskState
+    from pydantic import BaseModel
+
+    from habitus.evaluate.roles import Cast
+
+    Shape = TypeVar("Shape", bound=BaseModel)
+
+_SAME = str.maketrans(
+    {"\u2019": "'", "\u2018": "'", "\u201c": '"', "\u201d": '"', "\u2013": "-", "\u2014": "-", "\u00a0": " "}
+)
+_EDGES = "\"'`.… "
+_BETWEEN = re.compile(r"\s*(?:\.\.\.|…|\[\.\.\.\])\s*")
+
+
+def occurs(quote: str, text: str) -> bool:
+    """Tell whether a quote stands in a text, but for the shape of its quotation marks, dashes and white space."""
+    whole = _plain(text)
+    parts = [part.strip(_EDGES) for part in _BETWEEN.split(_plain(quote)) if part.strip(_EDGES)]
+    return bool(parts) and all(part in whole for part in parts)
+
+
+def misquoted(quote: str, text: str, name: str = "quote") -> str | None:
+    """Say what is wrong with a quote that does not occur; an empty one is nothing wrong."""
+    if not quote.strip() or occurs(quote, text):
+        return None
+    return (
+        f"`{name}` does not occur in the text it is about: '{quote[:80]}'; copy it letter for letter, or leave it empty"
+    )
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.translate(_SAME).casefold().split())
+
+
+async def panel(
+    cast: Cast, step: str, shape: type[Shape], *, check: Callable[[Shape], str | None] | None = None, **variables: Any
+) -> dict[str, Shape]:
+    """Return the verdict of each judge that is not the model under test; one that fails leaves its place empty.
+
+    Raises:
+        Ended: every judge is the model under test, or none gave a verdict.
+
+    """
+    target = cast.model("target")
+    judges = [judge for judge in cast.models("judge") if not same_model(judge, target)]
+    if not judges:
+        raise Ended("judge", f"{target} would judge itself, and there is no other judge")
+    found: dict[str, Shape] = {}
+    last: Ended | None = None
+    for judge in judges:
+        try:
+            found[str(judge)] = await cast.ask("judge", step, shape, check=check, model=judge, **variables)
+        except Ended as end:
+            last = end
+    if last and not found:
+        raise last
+    return found
+
+
+def same_model(one: Model, other: Model) -> bool:
+    """Tell whether two models are one; the simulated world plays every part and is never one with itself."""
+    return str(one) == str(other) and "simulated/" not in str(one)
+
+
+def middle(scores: list[float]) -> float:
+    """Return the median of the judges' scores."""
+    return float(median(scores))
+
+
+def unscored(state: TaskState, end: Ended | None = None, **metadata: Any) -> Score | None:
+    """Return the score of a sample that can't have one, or None if nothing ended it."""
+    found = end.row() if end else state.store.get("ended")
+    if not found:
+        return None
+    more = {"drawn_again": state.store.get("drawn_again", {})} | metadata
+    return Score.unscored(
+        reason=f"{found['role']}_failed", explanation=found["why"], answer=found["raw"], metadata=more
+    )
+
+
+@metric
+def average() -> Metric:
+    """Return the mean over the samples that have a value."""
+
+    def mean(scores: list[SampleScore]) -> float:
+        values = [value for one in scores if (value := one.score.as_float()) == value]  # not NaN
+        return sum(values) / len(values) if values else float("nan")
+
+    return mean
