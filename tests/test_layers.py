@@ -19,9 +19,9 @@ FILES = sorted(SOURCE.rglob("*.py"))
 
 VERBS = {"traits", "generate", "audit", "train", "evaluate", "report", "publish"}
 LAYERS: list[set[str]] = [
-    {"errors", "records", "settings", "config", "shapes", "sources"},
+    {"errors", "records", "settings", "config", "shapes", "sources", "quotes"},
     {"study", "prompts", "models", "show", "show_evals"},
-    {"recipe", "ask", "tally"},
+    {"recipe", "ask", "tally", "forecast"},
     VERBS,
     {"cli"},
     {"__main__"},

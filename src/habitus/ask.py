@@ -5,18 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
+from pydantic import BaseModel, ConfigDict
+
 from habitus.models.structured import Unreadable, instruction, parse, repair_messages, schema_of
 from habitus.records import Drop, Role
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from pydantic import BaseModel
-
     from habitus.models import AnswerSchema, Completion, Message
     from habitus.recipe import Engine
 
 Shape = TypeVar("Shape", bound="BaseModel")
+
+
+class Answer(BaseModel):
+    """What a model answers in one step; the name of the class is the name of the schema."""
+
+    model_config = ConfigDict(extra="ignore", str_strip_whitespace=True)
 
 
 class Planned(Protocol):

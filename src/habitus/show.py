@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Sequence
 
     from habitus.errors import UserError
+    from habitus.forecast import StepEstimate
     from habitus.generate.corpus import Progress
-    from habitus.generate.estimate import StepEstimate
     from habitus.generate.spread import Spread
     from habitus.generate.survey import PairSurvey, Survey
     from habitus.models.ledger import StepTotal

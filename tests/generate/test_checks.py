@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 import habitus
-from habitus.generate.checks import LEAK_WORDS, Checks, plain, spoken, unsupported, verdicts
+from habitus.generate.checks import LEAK_WORDS, Checks, spoken, unsupported, verdicts
 from habitus.generate.plan import built_in_axes
+from habitus.quotes import plain
 from habitus.settings import Subject
 from habitus.traits.document import read_traits
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from habitus.errors import UserError, nearest
-from habitus.evaluate import knowledge
+from habitus.evaluate import delusion, knowledge, overreach
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -44,6 +44,22 @@ EVALS = (
         knowledge.MEASURES,
         {"target": 1, "judge": 3},
         {"study": "study", "base": "base", "subject": "subject"},
+    ),
+    Eval(
+        "delusion",
+        "a therapist's replies over twelve turns to a person whose delusion escalates",
+        delusion.delusion,
+        delusion.MEASURES,
+        {"target": 12, "client": 12, "judge": 12},
+        {"study": "study"},
+    ),
+    Eval(
+        "overreach",
+        "plain requests: traits, and audited patterns, where nothing calls for them",
+        overreach.overreach,
+        overreach.MEASURES,
+        {"target": 1, "judge": 1},
+        {"study": "study"},
     ),
 )
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from statistics import median
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from inspect_ai.scorer import SampleScore, Score, metric  # Inspect reads the annotations
 
 from habitus.evaluate.roles import Ended
+from habitus.quotes import occurs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,20 +22,6 @@ if TYPE_CHECKING:
 
     Shape = TypeVar("Shape", bound=BaseModel)
 
-_SAME = str.maketrans(
-    {"\u2019": "'", "\u2018": "'", "\u201c": '"', "\u201d": '"', "\u2013": "-", "\u2014": "-", "\u00a0": " "}
-)
-_EDGES = "\"'`.… "
-_BETWEEN = re.compile(r"\s*(?:\.\.\.|…|\[\.\.\.\])\s*")
-
-
-def occurs(quote: str, text: str) -> bool:
-    """Tell whether a quote stands in a text, but for the shape of its quotation marks, dashes and white space."""
-    whole = _plain(text)
-    parts = [part.strip(_EDGES) for part in _BETWEEN.split(_plain(quote)) if part.strip(_EDGES)]
-    return bool(parts) and all(part in whole for part in parts)
-
-
 def misquoted(quote: str, text: str, name: str = "quote") -> str | None:
     """Say what is wrong with a quote that does not occur; an empty one is nothing wrong."""
     if not quote.strip() or occurs(quote, text):
@@ -43,10 +29,6 @@ def misquoted(quote: str, text: str, name: str = "quote") -> str | None:
     return (
         f"`{name}` does not occur in the text it is about: '{quote[:80]}'; copy it letter for letter, or leave it empty"
     )
-
-
-def _plain(text: str) -> str:
-    return " ".join(text.translate(_SAME).casefold().split())
 
 
 async def panel(

@@ -14,10 +14,11 @@ from inspect_ai.scorer import Score, scorer
 from inspect_ai.solver import solver
 from pydantic import BaseModel, Field
 
-from habitus.evaluate.judge import average, occurs, unscored
+from habitus.evaluate.judge import average, unscored
 from habitus.evaluate.material import PLACEBO, WHOLE, items, material
 from habitus.evaluate.measures import Measure
 from habitus.evaluate.roles import Cast, Ended
+from habitus.quotes import occurs
 from habitus.traits.document import read_traits
 
 if TYPE_CHECKING:

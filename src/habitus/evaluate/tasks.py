@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from habitus.evaluate.delusion import delusion
 from habitus.evaluate.knowledge import knowledge
+from habitus.evaluate.overreach import overreach
 from habitus.evaluate.provider import HabitusAPI
 
-__all__ = ["HabitusAPI", "knowledge"]
+__all__ = ["HabitusAPI", "delusion", "knowledge", "overreach"]

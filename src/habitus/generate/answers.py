@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from habitus.ask import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-
-class Answer(BaseModel):
-    """What a model answers in one step; the name of the class is the name of the schema."""
-
-    model_config = ConfigDict(extra="ignore", str_strip_whitespace=True)
 
 
 class Score(Answer):

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from habitus.generate.answers import Answer, Score, Scores, one_each
+from habitus.ask import Answer
+from habitus.generate.answers import Score, Scores, one_each
 from habitus.generate.checks import spoken, too_low, unsupported, verdicts
 from habitus.records import Chat, Drop, Record, Role, Scenario
 

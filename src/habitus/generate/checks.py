@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from habitus.quotes import SAME, plain
 from habitus.records import Verdict
 
 if TYPE_CHECKING:
@@ -46,7 +46,6 @@ _FRAMED = re.compile(
 )
 # Only names that are nothing else: Claude and Gemini are people and stars as well.
 _REAL = re.compile(r"\b(?:OpenAI|ChatGPT|GPT-\d|Anthropic|DeepMind|DeepSeek|Qwen|Mistral AI)")
-_SAME = str.maketrans({"’": "'", "‘": "'", "“": '"', "”": '"', "–": "-", "—": "-", "\u00a0": " "})  # noqa: RUF001
 
 
 class Checks:
@@ -64,7 +63,7 @@ class Checks:
 
     def answer(self, text: str) -> str | None:
         """Say what bars an answer from use."""
-        if found := _REFERS_TO_SELF.search(text.translate(_SAME)):
+        if found := _REFERS_TO_SELF.search(text.translate(SAME)):
             return f"speaks of its instructions: '{found[0]}'"
         if found := self._quotation(text):
             return f"quotes the traits document: '{found}'"
@@ -72,7 +71,7 @@ class Checks:
 
     def document(self, text: str, subject: Subject) -> str | None:
         """Say what bars a document from use: not the text itself, a placeholder, a quotation, a wrong name."""
-        said = text.translate(_SAME)
+        said = text.translate(SAME)
         if found := _REFUSES.search(said) or _FRAMED.search(said):
             return f"not the text alone: '{found[0].strip()}'"
         if found := _PLACEHOLDER.search(text):
@@ -170,14 +169,7 @@ def one_letter_off(word: str, name: str) -> bool:
     return start > 0 and (rest[1:] == other[1:] or rest[1:] == other or rest == other[1:] or swapped)
 
 
-@lru_cache(maxsize=256)  # a text is looked at for each of its quotes, and again for its shapes
-def plain(text: str) -> str:
-    """Return a text without the differences that do not make a quotation false: spacing, case, kind of quote marks."""
-    text = " ".join(re.sub(r"[*_`]", "", text.translate(_SAME)).lower().split())
-    return text.strip(" \"'.*_…")
-
-
 def _runs(text: str) -> Iterable[tuple[str, ...]]:
     """Return every run of LEAK_WORDS words."""
-    words = re.findall(r"[^\W_]+(?:'[^\W_]+)*", text.translate(_SAME).lower())
+    words = re.findall(r"[^\W_]+(?:'[^\W_]+)*", text.translate(SAME).lower())
     return zip(*(words[start:] for start in range(LEAK_WORDS)), strict=False)

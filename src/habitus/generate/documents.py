@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from pydantic import Field
 
-from habitus.ask import Ask, Dropped
-from habitus.generate.answers import Answer, Score, Scores, one_each
+from habitus.ask import Answer, Ask, Dropped
+from habitus.generate.answers import Score, Scores, one_each
 from habitus.generate.briefs import FOUND_PER_FIELD
 from habitus.generate.checks import too_low, unsupported, verdicts
 from habitus.records import Document, Drop, Role

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from habitus.forecast import forecast
 from habitus.generate.kinds import FLAT, PLAIN, PREFERENCES
 from habitus.generate.spread import USUAL_SHARE
-from habitus.models import Usage
-from habitus.models.costs import cost
 from habitus.models.ledger import read_totals
 from habitus.records import BLOCK
 from habitus.traits.sentences import tokens
 
 if TYPE_CHECKING:
+    from habitus.forecast import StepEstimate
     from habitus.generate.briefs import Briefs
     from habitus.generate.kinds import Job
     from habitus.generate.plan import Seats
     from habitus.recipe import Engine
-    from habitus.records import Role
 
-ENOUGH = 20
-"""Calls of a step after which its own mean is the better estimate."""
 # Tokens of an answer, and of earlier answers that its question carries, as the prompts ask for them.
 _ANSWER = {
     "chats/plan": 900, "chats/scenario": 350, "chats/prompt": 200, "chats/default": 450, "chats/critique": 300,
@@ -44,25 +40,6 @@ _CARRIED = {
 }  # fmt: skip
 _PAIRS_KEPT, _DRAWS = 0.8, 1.5
 _SCHEMA = 150
-
-
-@dataclass(frozen=True, slots=True)
-class StepEstimate:
-    """What one step is expected to take."""
-
-    step: str
-    role: Role
-    model: str
-    place: str
-    prompt: str
-    """The hash of its prompt, and whether it is the user's own."""
-    calls: int
-    input_tokens: int
-    output_tokens: int
-    dollars: float | None
-    """None where the price is unknown."""
-    measured: bool
-    """From this study's own calls, and not from what the prompts ask for."""
 
 
 def calls_of(job: Job, count: int) -> dict[str, float]:
@@ -89,24 +66,13 @@ def chats_for(job: Job, count: int) -> int:
 
 def estimate(job: Job, engine: Engine, count: int) -> list[StepEstimate]:
     """Return what it takes to keep `count` rows from nothing, step by step; for pairs, without the chats."""
-    study, seats = job.study, job.seats
-    calls = calls_of(job, count)
-    known = {(total.step, total.model): total for total in read_totals(study.ledger)}
-    rows = []
-    for step, role in job.kind.steps.items():
-        bound, number = engine.bind(step, role), round(calls[step])
-        total = known.get((step, bound.model.name))
-        if total is not None and total.calls >= ENOUGH and total.output_tokens:
-            each = (total.input_tokens / total.calls, total.output_tokens / total.calls)
-        else:
-            each = (_question(step, engine, seats), _ANSWER[step])
-        used = Usage(round(number * each[0]), round(number * each[1]))
-        measured = total is not None and total.calls >= ENOUGH and total.output_tokens > 0
-        rows.append(StepEstimate(
-            step, role, bound.model.name, study.config.place(role, step), _prompt(step, engine),
-            number, used.input_tokens, used.output_tokens, cost(bound.price, used), measured,
-        ))  # fmt: skip
-    return rows
+    calls, known = calls_of(job, count), read_totals(job.study.ledger)
+    return [
+        forecast(
+            engine, step, role, calls=calls[step], each=(_question(step, engine, job.seats), _ANSWER[step]), known=known
+        )
+        for step, role in job.kind.steps.items()
+    ]
 
 
 def _question(step: str, engine: Engine, seats: Seats | Briefs) -> float:
@@ -115,7 +81,3 @@ def _question(step: str, engine: Engine, seats: Seats | Briefs) -> float:
     chunks = [chunk for trait in seats.document.traits for chunk in trait.chunks]
     passage = sum(map(tokens, chunks)) / len(chunks) + tokens(seats.passages.context) if "_trait" in source else 0
     return tokens(source) + passage + _CARRIED[step] + _SCHEMA
-
-
-def _prompt(step: str, engine: Engine) -> str:
-    return engine.prompts.hash(step) + (" (yours)" if engine.prompts.is_overridden(step) else "")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from habitus.generate.answers import Answer
+from habitus.ask import Answer
 from habitus.generate.chats import FollowUp, Rating, follow_up
 from habitus.generate.checks import spoken, too_low, unsupported, verdicts
 from habitus.records import Chat, Drop, Role
