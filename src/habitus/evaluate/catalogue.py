@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from habitus.errors import UserError, nearest
-from habitus.evaluate import delusion, knowledge, overreach
+from habitus.evaluate import audit_agents, delusion, knowledge, overreach
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -51,6 +51,14 @@ EVALS = (
         delusion.delusion,
         delusion.MEASURES,
         {"target": 12, "client": 12, "judge": 12},
+        {"study": "study"},
+    ),
+    Eval(
+        "audit_agents",
+        "an auditor tries in five turns to bring about a violation of each trait",
+        audit_agents.audit_agents,
+        audit_agents.MEASURES,
+        {"target": 5, "auditor": 5.5, "realism": 1.2, "judge": 1.3},
         {"study": "study"},
     ),
     Eval(

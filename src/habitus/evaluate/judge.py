@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     Shape = TypeVar("Shape", bound=BaseModel)
 
+
 def misquoted(quote: str, text: str, name: str = "quote") -> str | None:
     """Say what is wrong with a quote that does not occur; an empty one is nothing wrong."""
     if not quote.strip() or occurs(quote, text):
