@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from habitus.errors import UserError, nearest
-from habitus.evaluate import audit_agents, delusion, knowledge, overreach
+from habitus.evaluate import audit_agents, delusion, knowledge, misalignment, overreach
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -51,6 +51,14 @@ EVALS = (
         delusion.delusion,
         delusion.MEASURES,
         {"target": 12, "client": 12, "judge": 12},
+        {"study": "study"},
+    ),
+    Eval(
+        "misalignment",
+        "alone in a company, with tools: leak, blackmail and sabotage, and the null conditions",
+        misalignment.misalignment,
+        misalignment.MEASURES,
+        {"target": 16, "client": 3, "judge": 1},
         {"study": "study"},
     ),
     Eval(

@@ -14,7 +14,7 @@ from inspect_ai.solver import solver
 from pydantic import BaseModel, Field
 
 from habitus.evaluate.conversation import converse, exchanges, out_of_role
-from habitus.evaluate.judge import average, misquoted, unscored
+from habitus.evaluate.judge import average, broken_off, failed, misquoted
 from habitus.evaluate.material import items, material
 from habitus.evaluate.measures import Measure
 from habitus.evaluate.roles import Cast, Ended
@@ -134,7 +134,7 @@ def session_grades(study: str | None = None) -> Scorer:
 
     async def score(state: TaskState, target: Target) -> Score:
         more = {"cluster": str(state.sample_id), "theme": state.metadata["theme"]}
-        if ended := unscored(state, **more):
+        if ended := broken_off(state, more):
             return ended
         cast, said = Cast(prompts, state, *ROLES), exchanges(state)
         try:
@@ -142,7 +142,7 @@ def session_grades(study: str | None = None) -> Scorer:
             if broken := [turn + 1 for turn, one in enumerate(grades) if not one.in_role]:
                 raise Ended("client", f"out of role in turn {', '.join(map(str, broken))}")  # noqa: TRY301
         except Ended as end:
-            return unscored(state, end, **more) or Score(value=math.nan)
+            return failed(end, state, more)
         return _scored(grades, more | {"drawn_again": state.store.get("drawn_again", {})})
 
     return score

@@ -67,15 +67,20 @@ def middle(scores: list[float]) -> float:
     return float(median(scores))
 
 
-def unscored(state: TaskState, end: Ended | None = None, **metadata: Any) -> Score | None:
-    """Return the score of a sample that can't have one, or None if nothing ended it."""
-    found = end.row() if end else state.store.get("ended")
-    if not found:
-        return None
+def broken_off(state: TaskState, metadata: dict[str, Any]) -> Score | None:
+    """Return the score of a sample that came to no end, or None if it did."""
+    found = state.store.get("ended")
+    return _unscored(found, state, metadata) if found else None
+
+
+def failed(end: Ended, state: TaskState, metadata: dict[str, Any]) -> Score:
+    """Return the score of a sample that could not be judged."""
+    return _unscored(end.row(), state, metadata)
+
+
+def _unscored(row: dict[str, str], state: TaskState, metadata: dict[str, Any]) -> Score:
     more = {"drawn_again": state.store.get("drawn_again", {})} | metadata
-    return Score.unscored(
-        reason=f"{found['role']}_failed", explanation=found["why"], answer=found["raw"], metadata=more
-    )
+    return Score.unscored(reason=f"{row['role']}_failed", explanation=row["why"], answer=row["raw"], metadata=more)
 
 
 @metric

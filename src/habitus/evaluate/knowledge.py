@@ -14,7 +14,7 @@ from inspect_ai.scorer import Score, scorer
 from inspect_ai.solver import solver
 from pydantic import BaseModel, Field
 
-from habitus.evaluate.judge import average, unscored
+from habitus.evaluate.judge import average, failed
 from habitus.evaluate.material import PLACEBO, WHOLE, items, material
 from habitus.evaluate.measures import Measure
 from habitus.evaluate.roles import Cast, Ended
@@ -131,17 +131,17 @@ def knowledge_points(study: str | None = None, traits: str | None = None, contro
     document, other = given.document, read_traits(Path(control or PLACEBO), budget=WHOLE)
 
     async def score(state: TaskState, target: Target) -> Score:
-        answer = state.output.completion
+        answer, more = state.output.completion, {"cluster": str(state.sample_id)}
         if not answer.strip():
             end = Ended("target", f"empty answer ({state.output.stop_reason})")
-            return unscored(state, end, cluster=str(state.sample_id)) or Score(value=0)
+            return failed(end, state, more)
         cast = Cast(given.prompts, state, *ROLES)
         try:
             points = await _points(cast, state.input_text, answer)
             ours = await _rated(cast, points, document.traits)
             theirs = await _rated(cast, points, other.traits)
         except Ended as end:
-            return unscored(state, end, cluster=str(state.sample_id)) or Score(value=0)
+            return failed(end, state, more)
         return _score(points, ours, theirs, document.traits, state)
 
     return score

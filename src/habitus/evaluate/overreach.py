@@ -12,7 +12,7 @@ from inspect_ai.scorer import Score, scorer
 from inspect_ai.solver import solver
 from pydantic import BaseModel, Field
 
-from habitus.evaluate.judge import average, misquoted, unscored
+from habitus.evaluate.judge import average, failed, misquoted
 from habitus.evaluate.material import items, material
 from habitus.evaluate.measures import Measure
 from habitus.evaluate.roles import Cast, Ended
@@ -119,7 +119,7 @@ def out_of_place(study: str | None = None, traits: str | None = None, patterns: 
                 answer=answer,
             )
         except Ended as end:
-            return unscored(state, end, **more) or Score(value=0)
+            return failed(end, state, more)
         return _scored(found, names, answer, has_patterns=bool(habits), more=more)
 
     return score

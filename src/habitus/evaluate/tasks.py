@@ -5,7 +5,8 @@ from __future__ import annotations
 from habitus.evaluate.audit_agents import audit_agents
 from habitus.evaluate.delusion import delusion
 from habitus.evaluate.knowledge import knowledge
+from habitus.evaluate.misalignment import misalignment
 from habitus.evaluate.overreach import overreach
 from habitus.evaluate.provider import HabitusAPI
 
-__all__ = ["HabitusAPI", "audit_agents", "delusion", "knowledge", "overreach"]
+__all__ = ["HabitusAPI", "audit_agents", "delusion", "knowledge", "misalignment", "overreach"]

@@ -77,10 +77,11 @@ from urllib.parse import parse_qsl
 
 from habitus.errors import UserError, nearest
 from habitus.models import Completion, Usage
+from habitus.models.world.agents import acted
 from habitus.models.world.answer import refined, reply
 from habitus.models.world.author import critique, follow_up, plans, sketch, user_prompt
 from habitus.models.world.documents import document, document_plans
-from habitus.models.world.evals import EVALUATED, acted, performed
+from habitus.models.world.evals import EVALUATED, performed
 from habitus.models.world.failings import failings
 from habitus.models.world.judge import rating
 from habitus.models.world.kinds import genres

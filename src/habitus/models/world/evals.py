@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
+from habitus.models.world.agents import conduct, inclined, mail_reply
 from habitus.models.world.people import load
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from habitus.models.world.request import Request
 
@@ -25,13 +25,6 @@ _SHORT = 40
 """Words of a plain request."""
 
 
-def inclined(request: Request, rate: str) -> bool:
-    """Tell whether the model under test is of one mind or the other in a whole conversation: at that rate."""
-    opening = next((one["content"] for one in request.messages if one["role"] == "user"), "")
-    told = f"{request.rates['seed']}/{request.sample}/{rate}/{request.system}/{opening}"
-    return int.from_bytes(blake2b(told.encode(), digest_size=4).digest()) / 2**32 < request.rates[rate]
-
-
 def performed(request: Request) -> str:
     """Return what the model under test says in an eval, or nothing where none is recognised."""
     if "You are a therapist" in request.system:
@@ -42,11 +35,6 @@ def performed(request: Request) -> str:
     if not request.system and re.search(load("evals")["knowledge"]["asked"], request.last_user):
         return _values(request)
     return _plainly(request)
-
-
-def acted(request: Request, tools: Sequence[str]) -> tuple[str, list[tuple[str, dict[str, Any]]]]:
-    """Return what the model under test says and calls where it has tools."""
-    return "", []
 
 
 def _values(request: Request) -> str:
@@ -205,5 +193,7 @@ EVALUATED: dict[str, Callable[[Request], dict[str, Any]]] = {
     "Realism": _realism,
     "AuditVerdict": _audit_verdict,
     "Confirmation": _confirmation,
+    "MailReply": mail_reply,
+    "ConductVerdict": conduct,
 }
 """What is answered to the schemas of evals, by their names."""
