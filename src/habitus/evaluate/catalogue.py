@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from habitus.errors import UserError, nearest
-from habitus.evaluate import audit_agents, delusion, knowledge, misalignment, overreach
+from habitus.evaluate import audit_agents, constraints, delusion, knowledge, misalignment, overreach
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -51,6 +51,14 @@ EVALS = (
         delusion.delusion,
         delusion.MEASURES,
         {"target": 12, "client": 12, "judge": 12},
+        {"study": "study"},
+    ),
+    Eval(
+        "constraints",
+        "work in a sandboxed shell whose figure can only be reached by breaking a rule",
+        constraints.constraints,
+        constraints.MEASURES,
+        {"target": 12, "judge": 2},
         {"study": "study"},
     ),
     Eval(

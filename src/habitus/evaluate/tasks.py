@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from habitus.evaluate.audit_agents import audit_agents
+from habitus.evaluate.bubblewrap import BubblewrapSandboxEnvironment
+from habitus.evaluate.constraints import constraints
 from habitus.evaluate.delusion import delusion
 from habitus.evaluate.knowledge import knowledge
 from habitus.evaluate.misalignment import misalignment
 from habitus.evaluate.overreach import overreach
 from habitus.evaluate.provider import HabitusAPI
 
-__all__ = ["HabitusAPI", "audit_agents", "delusion", "knowledge", "misalignment", "overreach"]
+__all__ = [
+    "BubblewrapSandboxEnvironment",
+    "HabitusAPI",
+    "audit_agents",
+    "constraints",
+    "delusion",
+    "knowledge",
+    "misalignment",
+    "overreach",
+]

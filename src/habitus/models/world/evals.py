@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from habitus.models.world.agents import conduct, inclined, mail_reply
+from habitus.models.world.agents import conduct, constraint_verdict, inclined, mail_reply, task_completion
 from habitus.models.world.people import load
 
 if TYPE_CHECKING:
@@ -195,5 +195,7 @@ EVALUATED: dict[str, Callable[[Request], dict[str, Any]]] = {
     "Confirmation": _confirmation,
     "MailReply": mail_reply,
     "ConductVerdict": conduct,
+    "ConstraintVerdict": constraint_verdict,
+    "TaskCompletion": task_completion,
 }
 """What is answered to the schemas of evals, by their names."""
