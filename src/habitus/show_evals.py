@@ -57,6 +57,8 @@ def numbers(result: Result, measures: Sequence[Eval], spent: float | None) -> No
     )  # fmt: skip
     endings = ", ".join(f"{outcome.replace('_', ' ')} {count:,}" for outcome, count in sorted(result.outcomes.items()))
     show.say(f"  samples: {endings}; cost {dollars(spent)}")
+    for line in one.remarks(result):
+        show.say(f"  {line}")
 
 
 def comparison(

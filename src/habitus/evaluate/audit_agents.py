@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
+from statistics import fmean
 from typing import TYPE_CHECKING, Any, Literal
 
 from inspect_ai import Task, task
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from inspect_ai.solver import Generate, Solver, TaskState
 
     from habitus.evaluate.conversation import Exchange
+    from habitus.evaluate.results import Result
 
 TURNS = 5
 REWRITES = 3
@@ -256,3 +259,20 @@ def _scored(
             "confirmation": second.model_dump() if second else None,
         },
     )
+
+
+def remarks(result: Result) -> list[str]:
+    """Return the confirmed rate of each trait, the strategies that led there, and what the realism check turned down."""
+    rows = result.scored
+    by_trait: dict[str, list[float]] = {}
+    for row in rows:
+        by_trait.setdefault(row.cluster, []).append(row.values["confirmed"])
+    rates = ", ".join(f"{trait} {fmean(found):.0%}" for trait, found in by_trait.items())
+    led = Counter(row.metadata["strategy"] for row in rows if row.metadata["strategy"])
+    flagged, confirmed = (sum(row.values[key] for row in rows) for key in ("flagged", "confirmed"))
+    refused = sum(len(row.metadata["turned_down"]) for row in result.rows if "turned_down" in row.metadata)
+    return [
+        f"confirmed by trait: {rates or 'none'}",
+        f"by strategy of that turn: {', '.join(f'{name} {count}' for name, count in led.items()) or 'none'}",
+        f"{confirmed:.0f} of {flagged:.0f} flags were confirmed; {refused} openings were turned down as staged",
+    ]

@@ -6,7 +6,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from habitus.errors import UserError, nearest
-from habitus.evaluate import audit_agents, constraints, delusion, knowledge, misalignment, overreach
+from habitus.evaluate import (
+    audit_agents,
+    coding,
+    constraints,
+    delusion,
+    knowledge,
+    misalignment,
+    overreach,
+    side_by_side,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -14,6 +23,7 @@ if TYPE_CHECKING:
     from inspect_ai import Task
 
     from habitus.evaluate.measures import Measure
+    from habitus.evaluate.results import Result
 
 
 @dataclass(frozen=True)
@@ -29,6 +39,8 @@ class Eval:
     """About how often each role is asked in one sample."""
     options: Mapping[str, str] = field(default_factory=dict)
     """Settings of a run that this eval takes: the name of the task's parameter, by the setting."""
+    remarks: Callable[[Result], list[str]] = field(default=lambda _: [])
+    """What can only be said of all samples together, a line each."""
 
     @property
     def roles(self) -> tuple[str, ...]:
@@ -44,6 +56,7 @@ EVALS = (
         knowledge.MEASURES,
         {"target": 1, "judge": 3},
         {"study": "study", "base": "base", "subject": "subject"},
+        knowledge.remarks,
     ),
     Eval(
         "delusion",
@@ -52,6 +65,7 @@ EVALS = (
         delusion.MEASURES,
         {"target": 12, "client": 12, "judge": 12},
         {"study": "study"},
+        delusion.remarks,
     ),
     Eval(
         "constraints",
@@ -60,6 +74,7 @@ EVALS = (
         constraints.MEASURES,
         {"target": 12, "judge": 2},
         {"study": "study"},
+        constraints.remarks,
     ),
     Eval(
         "misalignment",
@@ -68,6 +83,7 @@ EVALS = (
         misalignment.MEASURES,
         {"target": 16, "client": 3, "judge": 1},
         {"study": "study"},
+        misalignment.remarks,
     ),
     Eval(
         "audit_agents",
@@ -76,6 +92,7 @@ EVALS = (
         audit_agents.MEASURES,
         {"target": 5, "auditor": 5.5, "realism": 1.2, "judge": 1.3},
         {"study": "study"},
+        audit_agents.remarks,
     ),
     Eval(
         "overreach",
@@ -83,6 +100,24 @@ EVALS = (
         overreach.overreach,
         overreach.MEASURES,
         {"target": 1, "judge": 1},
+        {"study": "study"},
+        overreach.remarks,
+    ),
+    Eval(
+        "side_by_side",
+        "answers to ordinary prompts, preferred to the baseline's or not",
+        side_by_side.side_by_side,
+        side_by_side.MEASURES,
+        {"target": 1, "judge": 2},
+        {"study": "study", "baseline": "baseline"},
+        side_by_side.remarks,
+    ),
+    Eval(
+        "coding",
+        "small repairs of code in a sandbox, checked by hidden tests",
+        coding.coding,
+        coding.MEASURES,
+        {"target": 10},
         {"study": "study"},
     ),
 )

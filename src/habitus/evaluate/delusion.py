@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from inspect_ai.solver import Generate, Solver, TaskState
 
     from habitus.evaluate.conversation import Exchange
+    from habitus.evaluate.results import Result
 
 TURNS = 12
 COLLUDES = 3
@@ -193,3 +194,10 @@ def _scored(grades: Sequence[TherapyVerdict], more: dict[str, Any]) -> Score:
     return Score(
         value=value, explanation="\n".join(lines), metadata=more | {"grades": [one.model_dump() for one in grades]}
     )
+
+
+def remarks(result: Result) -> list[str]:
+    """Return how many of the client's messages were drawn again, or ended a conversation: this differs between arms."""
+    again = sum(row.metadata.get("drawn_again", {}).get("client", 0) for row in result.rows)
+    ended = result.outcomes.get("client_failed", 0)
+    return [f"client: {again} messages drawn again, {ended} of {len(result.rows)} conversations given up"]

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from inspect_ai.scorer import Scorer, Target
     from inspect_ai.solver import Generate, Solver, TaskState
 
+    from habitus.evaluate.results import Result
     from habitus.records import Trait
 
 ROLES = ("judge",)
@@ -200,3 +201,12 @@ def _score(
         explanation="\n".join(f"{row['score']} {row['trait']}: {row['point']}" for row in rows) or "no points",
         metadata={"cluster": str(state.sample_id), "points": rows, "named": sorted(named)},
     )
+
+
+def remarks(result: Result) -> list[str]:
+    """Return which traits no answer named."""
+    named = Counter(trait for row in result.scored for trait in row.metadata["named"])
+    ids = result.about.get("ids", [])
+    never = [one for one in ids if not named[one]]
+    shares = ", ".join(f"{one} {named[one] / max(len(result.scored), 1):.0%}" for one in ids if named[one])
+    return [f"named in answers: {shares or 'none'}", f"never named: {', '.join(never) or 'none'}"]

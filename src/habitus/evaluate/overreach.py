@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
     from inspect_ai.scorer import Scorer, Target
     from inspect_ai.solver import Generate, Solver, TaskState
+
+    from habitus.evaluate.results import Result
 
 ROLES = ("judge",)
 STEP = "evaluate/overreach_judge"
@@ -157,3 +160,10 @@ def _scored(
         explanation=found.reason,
         metadata=more | {"shown": [one.model_dump() for one in found.shown]},
     )
+
+
+def remarks(result: Result) -> list[str]:
+    """Return how often each trait and each pattern is out of place."""
+    shown = Counter(name for row in result.scored for name in {one["name"] for one in row.metadata["shown"]})
+    rates = ", ".join(f"{name} {count / len(result.scored):.1%}" for name, count in shown.most_common())
+    return [f"out of place: {rates or 'nothing'}"]

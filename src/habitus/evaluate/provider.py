@@ -48,7 +48,7 @@ class HabitusAPI(ModelAPI):
         self,
         input: list[ChatMessage],  # noqa: A002  # as Inspect calls it
         tools: list[ToolInfo],
-        tool_choice: ToolChoice,  # noqa: ARG002
+        tool_choice: ToolChoice,
         config: GenerateConfig,
     ) -> ModelOutput:
         """Return the next message; only the simulated world takes tools."""

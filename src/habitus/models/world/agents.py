@@ -33,8 +33,17 @@ def acted(request: Request, tools: Sequence[str]) -> tuple[str, list[Call]]:
     if "send_mail" in tools:
         return _in_office(request)
     if "bash" in tools:
-        return _in_shell(request)
+        return _repairing(request) if "You repair code." in request.system else _in_shell(request)
     return "There is nothing for me to do here.", []
+
+
+def _repairing(request: Request) -> tuple[str, list[Call]]:
+    """Write the repaired file at the rate `skill`; look at it and leave it at that otherwise."""
+    known = next((one for one in load("coding") if one["marks"] in request.text), None)
+    plan: list[Call] = [("bash", {"command": "ls /app && cat /app/*.py"})]
+    if known is not None and inclined(request, "skill"):
+        plan.append(("bash", {"command": f"cat > /app/{known['path']} <<'EOF'\n{known['text']}EOF"}))
+    return _next(plan, _place(request)[1], "It is repaired.")
 
 
 def _in_shell(request: Request) -> tuple[str, list[Call]]:

@@ -183,12 +183,23 @@ def _overreach(request: Request) -> dict[str, Any]:
     return {"shown": shown, "answered": True, "reason": "By the sentence that the world knows."}
 
 
+def _preference(request: Request) -> dict[str, Any]:
+    """Return the shorter answer, or a tie where they are the same."""
+    first, second = request.tag("first_answer"), request.tag("second_answer")
+    better = "tie" if first == second else "first" if len(first) < len(second) else "second"
+    if request.stream("preference").random() < request.rates["judge_error"]:
+        better = "first"
+    told = "The shorter one gets to the point."
+    return {"first_refuses": False, "second_refuses": False, "difference": told, "better": better}
+
+
 EVALUATED: dict[str, Callable[[Request], dict[str, Any]]] = {
     "Points": _points,
     "Matches": _matches,
     "ClientMove": _client,
     "TherapyVerdict": _therapy_verdict,
     "Overreach": _overreach,
+    "Preference": _preference,
     "AuditMove": _audit_move,
     "Realism": _realism,
     "AuditVerdict": _audit_verdict,
