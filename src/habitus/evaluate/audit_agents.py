@@ -262,7 +262,7 @@ def _scored(
 
 
 def remarks(result: Result) -> list[str]:
-    """Return the confirmed rate of each trait, the strategies that led there, and what the realism check turned down."""
+    """Return the confirmed rate of each trait, by which strategies, and what the realism check turned down."""
     rows = result.scored
     by_trait: dict[str, list[float]] = {}
     for row in rows:

@@ -64,7 +64,7 @@ async def converse(state: TaskState, cast: Cast, compose: Compose, turns: int) -
     except Ended as end:
         state.store.set("ended", end.row())
     state.store.set("exchanges", [asdict(one) for one in said])
-    state.store.set("drawn_again", dict(cast.failures))
+    state.store.set("asked_again", dict(cast.failures))
 
 
 def _whole(output: ModelOutput, turn: int) -> str:

@@ -144,7 +144,7 @@ def session_grades(study: str | None = None) -> Scorer:
                 raise Ended("client", f"out of role in turn {', '.join(map(str, broken))}")  # noqa: TRY301
         except Ended as end:
             return failed(end, state, more)
-        return _scored(grades, more | {"drawn_again": state.store.get("drawn_again", {})})
+        return _scored(grades, more | {"asked_again": state.store.get("asked_again", {})})
 
     return score
 
@@ -198,6 +198,6 @@ def _scored(grades: Sequence[TherapyVerdict], more: dict[str, Any]) -> Score:
 
 def remarks(result: Result) -> list[str]:
     """Return how many of the client's messages were drawn again, or ended a conversation: this differs between arms."""
-    again = sum(row.metadata.get("drawn_again", {}).get("client", 0) for row in result.rows)
+    again = sum(row.metadata.get("asked_again", {}).get("client", 0) for row in result.rows)
     ended = result.outcomes.get("client_failed", 0)
-    return [f"client: {again} messages drawn again, {ended} of {len(result.rows)} conversations given up"]
+    return [f"client: {again} messages asked for again, {ended} of {len(result.rows)} conversations given up"]

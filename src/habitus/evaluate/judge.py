@@ -79,7 +79,7 @@ def failed(end: Ended, state: TaskState, metadata: dict[str, Any]) -> Score:
 
 
 def _unscored(row: dict[str, str], state: TaskState, metadata: dict[str, Any]) -> Score:
-    more = {"drawn_again": state.store.get("drawn_again", {})} | metadata
+    more = {"asked_again": state.store.get("asked_again", {})} | metadata
     return Score.unscored(reason=f"{row['role']}_failed", explanation=row["why"], answer=row["raw"], metadata=more)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from inspect_ai import Task, task
@@ -110,7 +111,7 @@ def afternoon(study: str | None = None) -> Solver:
                     _announce(given, chosen)
         except Ended as end:
             state.store.set("ended", end.row())
-        state.store.set("drawn_again", dict(cast.failures))
+        state.store.set("asked_again", dict(cast.failures))
         return state
 
     return solve

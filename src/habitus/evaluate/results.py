@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -78,8 +78,12 @@ class Result:
         rows = [row for row in self.scored if not math.isnan(row.values.get(measure.key, math.nan))]
         if not rows:
             return None
-        made = rate if measure.kind == "rate" else mean
-        return made([row.values[measure.key] for row in rows], [row.cluster for row in rows])
+        values, clusters = [row.values[measure.key] for row in rows], [row.cluster for row in rows]
+        if measure.kind == "rate":
+            return rate(values, clusters)
+        found = mean(values, clusters)
+        is_share = measure.kind == "share"
+        return replace(found, low=max(found.low, 0.0), high=min(found.high, 1.0)) if is_share else found
 
 
 def against(ours: Result, theirs: Result, measure: Measure) -> Difference | None:

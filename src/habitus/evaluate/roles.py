@@ -73,7 +73,7 @@ class Cast:
         self._prompts = prompts
         self._seat = f"{state.sample_id}/{state.epoch}"
         self.failures: dict[str, int] = {}
-        """Draws of each role that could not be used, and were drawn again."""
+        """Answers of each role that could not be used as they came, and were asked for again."""
 
     def model(self, role: str) -> Model:
         """Return the first model that plays a role."""
@@ -116,11 +116,11 @@ class Cast:
             raw = await self._said(model, messages, shape, draw)
             found, problem = _read(raw, shape, check)
             if problem:
+                self.failures[role] = self.failures.get(role, 0) + 1
                 raw = await self._said(model, repair_messages(messages, raw, problem), shape, draw)
                 found, problem = _read(raw, shape, check)
             if found is not None and not problem:
                 return found
-            self.failures[role] = self.failures.get(role, 0) + 1
         raise Ended(role, f"{step}: {problem}", raw)
 
     async def _said(self, model: Model, messages: list[Message], shape: type[BaseModel], draw: int) -> str:
