@@ -94,7 +94,7 @@ def _compare(order: Order, chosen: tuple[Eval, ...], results: list[Result]) -> N
     theirs = read_arm(order.study.root / "evals" / baseline, baseline)
     rows, first = [], []
     for one, result in zip(chosen, results, strict=True):
-        for measure in one.measures:
+        for measure in (measure for measure in one.measures if measure.better):
             found = against(result, theirs[one.name], measure) if one.name in theirs else None
             if found is not None:
                 rows.append((one.name, measure.title, measure.kind, found))

@@ -29,7 +29,7 @@ from habitus.errors import UserError
 
 NAME = "bwrap"
 PROCESSES = 128
-MEMORY, DISK, FILE = 2 << 30, 256 << 20, 256 << 20
+MEMORY, DISK, FILE = 2 << 30, 256 << 20, 512 << 20
 """Bytes that all processes, each writable folder, and one file may have."""
 OUTPUT = 10 << 20
 LONGEST = 600

@@ -77,7 +77,7 @@ class Cast:
 
     def model(self, role: str) -> Model:
         """Return the first model that plays a role."""
-        return get_model(role=role, required=True) if role in model_roles() else get_model()
+        return self.models(role)[0] if role in model_roles() else get_model()
 
     def models(self, role: str) -> list[Model]:
         """Return every model that plays a role: a panel may have several judges."""

@@ -56,7 +56,8 @@ def rate(values: Sequence[float], clusters: Sequence[Hashable] | None = None) ->
     found = np.asarray(values, float)
     value, error, groups = _clustered(found, clusters)
     # the count of independent samples that would have this error; where all are alike, each cluster counts for one
-    size = float(groups) if error == 0 else min(len(found), max(value * (1 - value) / error**2, 1.0))
+    alone = groups == len(found) or error == 0
+    size = float(groups) if alone else min(len(found), max(value * (1 - value) / error**2, 1.0))
     low, high = proportion_confint(value * size, size, alpha=1 - LEVEL, method="wilson")
     shrunk = (value * size + 2) / (size + 4)
     spread = error or math.sqrt(shrunk * (1 - shrunk) / size)
