@@ -27,11 +27,12 @@ bench: .venv/test.stamp         ## every benchmark, each with its bar
 	$(BIN)/python benchmarks/recipes.py --check
 	$(BIN)/python benchmarks/dedup.py --check
 	$(BIN)/python benchmarks/audit.py --check
+	$(BIN)/python benchmarks/audit_truth.py --check
 	$(BIN)/python benchmarks/core.py --check
 
 .venv/demo.stamp: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(PIP) --editable ".[generate]"
+	$(PIP) --editable ".[audit]"
 	touch $@
 
 .venv/test.stamp: pyproject.toml constraints.txt

@@ -22,7 +22,8 @@ from pathlib import Path
 
 import orjson
 
-from habitus.audit.lexical import audit_lexical, read_texts
+from habitus.audit.dataset import Reading
+from habitus.audit.lexical import audit_lexical
 from habitus.models import Params
 from habitus.models.simulated import SimulatedModel
 
@@ -34,7 +35,7 @@ WORDS = 300
 def sentences() -> list[str]:
     """Return sentences to make chats of."""
     if CHATS.is_dir():
-        texts = [text for path in sorted(CHATS.glob("*.gz")) for _, text, _ in read_texts(path)]
+        texts = [text.text for path in sorted(CHATS.glob("*.gz")) for text in Reading(str(path))]
     else:
         texts = asyncio.run(simulated())
     return [one for text in texts for one in re.split(r"(?<=[.!?])\s", text) if one]
@@ -65,7 +66,7 @@ def write(path: Path, records: int) -> None:
 def measure(path: Path) -> None:
     """Audit the file and print what it took (in a process of its own)."""
     began = time.monotonic()
-    report = audit_lexical(read_texts(path))
+    report = audit_lexical(text.row for text in Reading(str(path)))
     wall = time.monotonic() - began
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     found = {"words": report.words, "findings": len(report.findings), "CPU s": time.process_time()}

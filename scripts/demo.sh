@@ -9,6 +9,7 @@ say habitus generate chats demo/advice --preview 1
 say habitus generate chats demo/advice
 say habitus generate documents demo/advice --count 60
 say habitus generate preferences demo/advice --count 60
+say habitus audit demo/advice
 say habitus status demo/advice
 rm -f demo/advice/export/chats-trl.jsonl
 say habitus export demo/advice chats --format trl
@@ -22,5 +23,6 @@ Where to look:
   demo/advice/preferences/kept.jsonl  pairs
     …/dropped.jsonl                 what was not kept, and why
     …/traces.jsonl                  every step of every record
+  demo/advice/audit/chats/report.html   what is over-represented in the chats, with quotations
 To use a real model, set `models:` in demo/advice/config.yaml (or in a study of your own: habitus init NAME).
 END

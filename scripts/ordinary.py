@@ -20,8 +20,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from habitus.audit.corpus import PARTS, gather, read_texts, sightings
-from habitus.audit.lexical import diversity, lengths, named_habits
+from habitus.audit.corpus import PARTS, gather, sightings
+from habitus.audit.dataset import Reading
+from habitus.audit.diversity import diversity, lengths
+from habitus.audit.lexical import named_habits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,7 +43,7 @@ def main() -> None:
     """Write the profile."""
     files = sorted(Path(sys.argv[1]).glob("*.jsonl.gz"))
     rows = [
-        (f"{path.stem}:{at}", text, path.stem) for path in files for at, (_, text, _) in enumerate(read_texts(path))
+        (f"{path.stem}:{at}", text.row[1], path.stem) for path in files for at, text in enumerate(Reading(str(path)))
     ]
     corpus = gather(rows)
     question = np.unique([asked for path in files for asked in questions(path)], return_inverse=True)[1]

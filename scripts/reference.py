@@ -74,7 +74,8 @@ def commands() -> str:
         "# Command line",
         "Written from the code by `make docs`.",
         "",
-        "Exit codes: 0 done, 1 ended early and can go on (budget), 2 the user's mistake, 130 Ctrl-C.",
+        "Exit codes: 0 done, 1 ended early and can go on (budget) or a pattern above `--fail-above`,",
+        "2 the user's mistake, 130 Ctrl-C.",
         "",
     ]
     context = click.Context(cli, info_name="habitus", **cli.context_settings)

@@ -41,11 +41,11 @@ def test_an_opener_that_comes_too_often_is_told_with_its_rate(chats: Path, capsy
 
 def test_everything_can_be_had_as_json_and_nothing_is_overwritten(chats: Path, tmp_path: Path) -> None:
     out = tmp_path / "report.json"
-    assert habitus("audit", chats, "--json", out) == 0
-    report = json.loads(out.read_text())
+    assert habitus("audit", chats, "--write", out) == 0
+    report = json.loads(out.read_text())["counted"]
     assert report["records"] == 60
     assert any("great question" in one["pattern"].lower() for one in report["findings"])
-    assert habitus("audit", chats, "--json", out) == 2
+    assert habitus("audit", chats, "--write", out) == 2
 
 
 def test_a_dataset_held_against_itself_has_nothing_that_stands_out(

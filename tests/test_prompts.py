@@ -75,6 +75,10 @@ def variables(name: str = "", *, contrast: bool = False, context: str = "Harm co
         "first": "Lower it to 230.", "second": "There are many causes.",
     }  # fmt: skip
     del shared["route"]  # told in the seats alone
+    if name.startswith("audit"):
+        return (
+            audit_variables() | {"conversation": conversation(2)} | ({"text": "The oven."} if "rewrite" in name else {})
+        )
     if name.startswith(("documents", "flat")):
         shared["seats"] = [asked(0), asked(1, contrast=True), asked(2)]
         shared["plan"] = DocumentPlan(
@@ -82,6 +86,20 @@ def variables(name: str = "", *, contrast: bool = False, context: str = "Harm co
             why="She would buy other flour.", reader="A regular works it out.",
         )  # fmt: skip
     return shared
+
+
+def audit_variables() -> dict[str, Any]:
+    """Return what the steps of the audit have between them."""
+    habit = {
+        "label": "h1", "kind": "structural", "name": "short first", "description": "It begins with the upshot.",
+        "definition": "The upshot stands first.", "strict": "The text begins so.", "broad": "The text soon does so.",
+        "positive": ["In short: 230."], "negative": ["230, in short."], "quotes": ["Lower it to 230."],
+    }  # fmt: skip
+    text = {"label": "t1", "asked": "The rye tears.", "text": "Lower it to 230."}
+    return {
+        "kind": "assistant", "texts": [text], "hints": ["em dash (formatting)"], "notes": [habit | {"label": "n1"}],
+        "pattern": habit, "quotes": ["Lower it to 230."], "others": [habit], "patterns": [habit], "text": text,
+    }  # fmt: skip
 
 
 def chat_variables(*, contrast: bool = False, context: str = "Harm comes first.") -> dict[str, Any]:
@@ -178,7 +196,7 @@ class TestPackagePrompts:
     @pytest.mark.parametrize("name", Prompts().names)
     def test_a_prompt_of_one_seat_or_one_message_renders_clean(self, name: str) -> None:
         few = variables(name) | {"conversation": conversation(1), "last": False}
-        few["seats"] = few["seats"][:1]
+        few["seats"] = few.get("seats", [])[:1]
 
         content = text_of(Prompts().render(name, few))
 
@@ -215,7 +233,21 @@ class TestPackagePrompts:
 
 
 class TestWhatModelsWrote:
-    @pytest.mark.parametrize("name", [name for name in Prompts().names if name != "plain/draft"])
+    @pytest.mark.parametrize("name", [name for name in Prompts().names if name.startswith("audit")])
+    def test_what_stands_in_a_dataset_passes_through_the_audits_prompts_unrendered(self, name: str) -> None:
+        def spoiled(value: Any) -> Any:
+            if isinstance(value, dict):
+                return {key: spoiled(one) for key, one in value.items()}
+            return [spoiled(one) for one in value] if isinstance(value, list) else HOSTILE
+
+        filled = {key: one if key == "kind" else spoiled(one) for key, one in variables(name).items()}
+        content = text_of(Prompts().render(name, filled))
+        assert content.count(HOSTILE) > 1
+        assert "49" not in content
+
+    @pytest.mark.parametrize(
+        "name", [name for name in Prompts().names if name != "plain/draft" and not name.startswith("audit")]
+    )
     def test_text_that_looks_like_a_template_passes_through_unrendered(self, name: str) -> None:
         filled = variables(name)
         hostile = filled | {

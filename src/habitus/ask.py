@@ -124,6 +124,7 @@ class Ask:
         self.judge = Voice(self, "judge")
         self.client = Voice(self, "client")
         self.target = Voice(self, "target")
+        self.auditor = Voice(self, "auditor")
 
     def drop(self, step: str, reason: str, raw: str = "", **meta: Any) -> Drop:
         """Return the row that ends this record."""

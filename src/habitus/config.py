@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field, PrivateAttr, ValidationError, field_valid
 from habitus.errors import UserError, nearest
 from habitus.records import Role
 from habitus.settings import (
+    AuditSettings,
     ChatSettings,
     DocumentSettings,
     EvaluateSettings,
@@ -22,6 +23,7 @@ from habitus.settings import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from pydantic_core import ErrorDetails
@@ -56,6 +58,7 @@ class Config(Section):
     documents: DocumentSettings = Field(default_factory=DocumentSettings)
     chats: ChatSettings = Field(default_factory=ChatSettings)
     preferences: PreferenceSettings = Field(default_factory=PreferenceSettings)
+    audit: AuditSettings = Field(default_factory=AuditSettings)
     evaluate: EvaluateSettings = Field(default_factory=EvaluateSettings)
 
     @field_validator("subject", mode="before")
@@ -65,6 +68,14 @@ class Config(Section):
 
     _lines: dict[Place, int] = PrivateAttr(default_factory=dict)
     _file: str = PrivateAttr(default="config.yaml")
+    _told: dict[Place, str] = PrivateAttr(default_factory=dict)
+
+    def with_models(self, names: Mapping[Role, str], told_by: str) -> Config:
+        """Return the config with other models for some roles, as something other than the file told."""
+        models = self.models.model_copy(update={role: ModelChoice(model=name) for role, name in names.items()})
+        changed = self.model_copy(update={"models": models}, deep=True)
+        changed._told.update({("models", role): told_by for role in names})  # noqa: SLF001
+        return changed
 
     def choice(self, role: Role, step: str) -> ModelChoice:
         """Return the model and params that a step is asked with: the step's own, else its role's, else the default."""
@@ -86,6 +97,8 @@ class Config(Section):
             if getattr(self.models, role)
             else ("models", "default")
         )
+        if loc in self._told:
+            return self._told[loc]
         line = self._lines.get(loc)
         return f"{self._file}:{line}" if line else "built-in default"
 

@@ -19,3 +19,10 @@ def plain(text: str) -> str:
 def occurs(quote: str, text: str) -> bool:
     """Tell whether a quotation occurs in a text; an empty one does not."""
     return bool(said := plain(quote)) and said in plain(text)
+
+
+def located(quote: str, text: str) -> tuple[int, int] | None:
+    """Return where a quotation stands in a text, as (start, end); None where it does not occur."""
+    words = re.findall(r"[^\W_]+", quote)
+    found = re.search(r"[\W_]+".join(map(re.escape, words)), text, re.IGNORECASE) if words else None
+    return found.span() if found else None

@@ -399,15 +399,18 @@ def _rare_collections() -> Generator[None]:
 
 
 @asynccontextmanager
-async def open_engine(study: Study, *, export_only: bool = False) -> AsyncGenerator[Engine]:
+async def open_engine(
+    study: Study, *, config: Config | None = None, export_only: bool = False
+) -> AsyncGenerator[Engine]:
     """Open a study's prompts, ledger and models, and close them however the run ends."""
+    config = config or study.config
     prompts = Prompts(study.prompts if study.prompts.is_dir() else None)
     prompts.check_overrides()
-    for step in study.config.steps:
+    for step in config.steps:
         if step not in prompts.names:
             hint = nearest(step, prompts.names)
             raise UserError(f"there is no step '{step}'.{hint}", where=str(study.root / "config.yaml"))
-    engine = Engine(study.config, prompts, Ledger(study.ledger), folder=study.root, export_only=export_only)
+    engine = Engine(config, prompts, Ledger(study.ledger), folder=study.root, export_only=export_only)
     try:
         yield engine
     finally:

@@ -126,4 +126,51 @@ class Drop(Record):
     meta: dict[str, Any] = Field(default_factory=dict)
 
 
-Role = Literal["author", "critic", "refiner", "judge", "client", "target"]
+Role = Literal["author", "critic", "refiner", "judge", "client", "target", "auditor"]
+Level = Literal["no", "broad", "strict"]
+PatternKind = Literal["structural", "rhetorical", "behavioural"]
+
+
+class Observation(Record):
+    """One pattern as one scan reported it."""
+
+    id: str = Field(description="the scan's id and a number, such as `scan-003/2`")
+    scan: str
+    kind: PatternKind
+    name: str
+    description: str
+    count: int = Field(description="in how many of the scan's texts it was said to be")
+    of: int = Field(description="how many texts the scan had")
+    quotes: tuple[tuple[str, str], ...] = Field(description="(record, words) that were found to occur")
+
+
+class Pattern(Record):
+    """Something that texts of a dataset do over and over, defined so that it can be rated."""
+
+    id: str
+    kind: PatternKind
+    name: str
+    definition: str
+    strict: str = Field(description="the test for 'unambiguously present'")
+    broad: str = Field(description="the test for 'loosely present'")
+    positive: tuple[str, ...] = Field(default=(), description="passages that pass the strict test")
+    negative: tuple[str, ...] = Field(default=(), description="passages that come near and fail both")
+    scans: tuple[str, ...] = Field(default=(), description="the scans that reported it")
+    observations: tuple[str, ...] = Field(default=(), description="what they reported, by id")
+    quotes: tuple[tuple[str, str], ...] = Field(default=(), description="(record, words) that showed it")
+
+
+class Match(Record):
+    """What a judge found of one pattern in one text."""
+
+    level: Level
+    quote: str = ""
+    supported: bool = Field(default=True, description="the quote occurs in the text, or none was needed")
+
+
+class Rated(Record):
+    """One text with what was found in it of each pattern."""
+
+    id: str
+    trait: str
+    verdicts: dict[str, Match]

@@ -71,13 +71,13 @@ class Models(Section):
     refiner: ModelChoice | None = Field(
         None, description="writes each answer and document anew, and rejected answers: give it your best model"
     )
-    judge: ModelChoice | None = Field(None, description="the autorater")
+    judge: ModelChoice | None = Field(None, description="the autorater, of rows and of patterns")
     client: ModelChoice | None = Field(None, description="writes the later messages of multi-turn chats")
     target: ModelChoice | None = Field(
         None, description="gives the default answers: the model to be trained, or its like"
     )
     auditor: ModelChoice | None = Field(
-        None, description="evals: leads the model under test into what it should not do"
+        None, description="says which patterns recur in a dataset; in evals, leads the model into what it should not do"
     )
     realism: ModelChoice | None = Field(None, description="evals: tells whether an auditor's opening could be real")
 
@@ -291,6 +291,22 @@ class ChatSettings(Section):
         if min(value.values()) < 0 or sum(value.values()) <= 0:
             raise ValueError("shares can't be negative, and one must be above 0")
         return value
+
+
+class AuditSettings(Section):
+    """The search for over-represented patterns."""
+
+    scans: int = Field(30, ge=1, strict=True, description="batches that are read for patterns")
+    batch_tokens: int = Field(12_000, ge=500, strict=True, description="the size of a batch")
+    least_scans: int = Field(2, ge=1, strict=True, description="scans that must have seen a pattern")
+    most_patterns: int = Field(30, ge=1, strict=True, description="patterns that are rated, the most often seen first")
+    sample: int = Field(
+        400, ge=1, strict=True, description="texts that are rated; 400 tell a rate of one half to within 5 points"
+    )
+    patterns_per_call: int = Field(8, ge=1, strict=True, description="patterns that are rated in one call")
+    repeat: int = Field(50, ge=0, strict=True, description="texts rated twice, for the judge's agreement with itself")
+    hints: bool = Field(default=False, strict=True, description="tell the scan what was found by counting")
+    embedder: str = Field("hashing", description="orders what scans reported before it is sorted; as in `dedup`")
 
 
 def _text_keys(value: Any) -> Any:

@@ -26,11 +26,10 @@ if TYPE_CHECKING:
 
     from habitus.errors import UserError
     from habitus.forecast import StepEstimate
-    from habitus.generate.corpus import Progress
     from habitus.generate.spread import Spread
     from habitus.generate.survey import PairSurvey, Survey
     from habitus.models.ledger import StepTotal
-    from habitus.tally import Tally
+    from habitus.tally import Progress, Tally
     from habitus.traits.document import TraitsDocument
     from habitus.traits.lint import Finding
 
@@ -39,7 +38,8 @@ NO_TERMINAL = 120
 
 FINDINGS_OF_A_KIND = 3
 NARROWEST = 8
-"""Columns of text that any column of a table keeps."""
+NARROWEST_NAME = 24
+"""Characters that a column of text, and the first one, keep in any table."""
 
 
 def _console(*, stderr: bool) -> Console:
@@ -107,14 +107,19 @@ def simulated_banner() -> None:
 def table(
     columns: Sequence[tuple[str, str]], rows: Iterable[Sequence[str]], *, total: Sequence[str] | None = None
 ) -> None:
-    """Print a table without lines; a column is (name, 'left' | 'right'). For want of room, the widest columns give."""
+    """Print a table without lines; a column is (name, 'left' | 'right').
+
+    For want of room the widest columns of text give, the first one last; figures stay whole.
+    """
     cells = [list(row) for row in rows]
     every = [[name for name, _ in columns], *cells, *([] if total is None else [list(total)])]
     widths = [max(len(line[at]) for line in every) for at in range(len(columns))]
     over = sum(widths) + 2 * len(widths) + 2 - out.width
-    while over > 0 and max(widths[1:], default=0) > NARROWEST:  # the first column names the row and stays whole
-        widths[widths.index(max(widths[1:]), 1)] -= 1
-        over -= 1
+    texts = [at for at, (_, side) in enumerate(columns) if side == "left" and at > 0]
+    for giving, narrowest in ((texts, NARROWEST), ([0], NARROWEST_NAME)):
+        while over > 0 and max((widths[at] for at in giving), default=0) > narrowest:
+            widths[max(giving, key=widths.__getitem__)] -= 1
+            over -= 1
     grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for (name, justify), width in zip(columns, widths, strict=True):
         side = "right" if justify == "right" else "left"
@@ -301,7 +306,8 @@ async def progress(state: Progress, tally: Tally) -> AsyncGenerator[None]:
         yield
     finally:
         task.cancel()
-        note(_headline(state, tally, began, start))
+        if state.want:
+            note(_headline(state, tally, began, start))
 
 
 def _headline(state: Progress, tally: Tally, began: float, start: int) -> str:
@@ -311,7 +317,9 @@ def _headline(state: Progress, tally: Tally, began: float, start: int) -> str:
     rate = made / elapsed if elapsed else 0.0
     answered = sum(step.answered for step in tally.steps.values())
     replayed = sum(step.replayed for step in tally.steps.values())
-    parts = [f"{state.phase}: {state.kept:,} of {state.want:,} kept", f"{state.planned:,} planned"]
+    parts = [f"{state.phase}: {state.kept:,} of {state.want:,} {state.done}"]
+    if state.planned:
+        parts.append(f"{state.planned:,} planned")
     if state.duplicates:
         parts.append(f"{state.duplicates:,} near-duplicates")
     parts.append(f"{answered:,} calls" + (f" and {replayed:,} from the ledger" if replayed else ""))

@@ -79,7 +79,7 @@ def open_source(source: str, split: str) -> Source:
     with path.open("rb") as file:
         if not file.peek(1):
             raise UserError("this file is empty.", where=source, todo="Name another.")
-        digest = file_digest(file, "sha256").hexdigest()
+    digest = file_sha256(path)
     stem = path.name.removesuffix(".gz").rpartition(".")[0] or path.name
     with _opened(path) as file:
         head = file.read(4096)
@@ -88,6 +88,12 @@ def open_source(source: str, split: str) -> Source:
     if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"["):
         return Source(source, path.name, "json array", stem, digest, lambda: _array(path))
     return Source(source, path.name, "json lines", stem, digest, lambda: _lines(path))
+
+
+def file_sha256(path: Path) -> str:
+    """Return the digest of a file."""
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

@@ -153,8 +153,8 @@ class Study:
             )
         return found
 
-    def write_manifest(self, dataset: str, entry: dict[str, Any]) -> None:
-        """Set what the manifest says of one dataset; the file is whole at any moment."""
+    def write_manifest(self, name: str, entry: dict[str, Any], *, section: str = "datasets") -> None:
+        """Set what the manifest says of one dataset, or of another thing; the file is whole at any moment."""
         about = {
             "version": MANIFEST_VERSION,
             "habitus": __version__,
@@ -163,7 +163,7 @@ class Study:
             "written": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         before = self.manifest
-        whole = before | about | {"datasets": before.get("datasets", {}) | {dataset: entry}}
+        whole = before | about | {section: before.get(section, {}) | {name: entry}}
         path = self.root / "manifest.json"
         fresh = path.with_suffix(".json.new")
         with fresh.open("wb") as file:

@@ -6,6 +6,20 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 
+@dataclass
+class Progress:
+    """Where a run stands, for the terminal."""
+
+    phase: str = "starting"
+    want: int = 0
+    kept: int = 0
+    planned: int = 0
+    most_planned: int = 0
+    duplicates: int = 0
+    done: str = "kept"
+    """What rows are when they count."""
+
+
 @dataclass(slots=True)
 class StepTally:
     """What one step has come to so far in this run."""

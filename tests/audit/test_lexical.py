@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from habitus.audit.corpus import KEPT, PARTS, gather, key_of, lowered, sightings
-from habitus.audit.lexical import Candidate, audit_lexical, log_odds, merged, read_texts, shipped, surprise, wilson
-from habitus.errors import UserError
+from habitus.audit.dataset import Reading
+from habitus.audit.lexical import Candidate, audit_lexical, log_odds, merged, shipped, surprise
+from habitus.audit.prevalence import wilson
 from habitus.models import Message, Params
 from habitus.models.simulated import TICS, SimulatedModel
 
@@ -53,6 +54,10 @@ def corpus(
     size: int, *, spoil: Any = lambda _number, text: text, seed: int = 0, group: Any = lambda _number: ""
 ) -> Rows:
     return [(f"letter-{at}", spoil(at, plain(at + seed * 100_000)), group(at)) for at in range(size)]
+
+
+def read_rows_of(path: Path) -> Rows:
+    return [text.row for text in Reading(str(path))]
 
 
 def find(report: LexicalReport, kind: str, pattern: str, *, among: int | None = None) -> Finding:
@@ -299,53 +304,6 @@ class TestDiversity:
         assert sum(map(len, made.texts)) <= 20_000
 
 
-class TestReading:
-    @pytest.mark.parametrize(
-        "row",
-        [
-            {"messages": [{"role": "user", "content": "When?"}, {"role": "assistant", "content": "At noon."}]},
-            {"conversations": [{"from": "human", "value": "When?"}, {"from": "gpt", "value": "At noon."}]},
-            {"text": "At noon."},
-            {"prompt": "When?", "chosen": [{"role": "assistant", "content": "At noon."}], "rejected": []},
-            {"prompt": "When?", "chosen": "At noon.", "rejected": "Never."},
-            {"prompt": "When?", "response": "At noon."},
-            {"instruction": "When?", "input": "", "output": "At noon."},
-            {"messages": [{"role": "assistant", "content": [{"type": "text", "text": "At noon."}]}]},
-        ],
-    )
-    def test_the_assistants_side_of_every_shape_is_read(self, row: dict[str, Any], tmp_path: Path) -> None:
-        path = tmp_path / "rows.jsonl"
-        path.write_text(json.dumps({"id": "tide", "meta": {"trait": "candour"}, **row}))
-        assert list(read_texts(path)) == [("tide", "At noon.", "candour")]
-
-    def test_all_turns_of_the_assistant_count_and_rows_without_id_have_their_line(self, tmp_path: Path) -> None:
-        turns = [("user", "When?"), ("assistant", "At noon."), ("user", "Sure?"), ("assistant", "Yes.")]
-        row = {"messages": [{"role": role, "content": said} for role, said in turns], "trait": "candour"}
-        path = tmp_path / "rows.jsonl.gz"
-        path.write_bytes(gzip.compress(b"\n" + json.dumps(row).encode() + b"\n"))
-        assert list(read_texts(path)) == [("2", "At noon.\n\nYes.", "candour")]
-
-    @pytest.mark.parametrize(
-        ("content", "told"),
-        [
-            (b'{"text": "At noon."}\n{"tex', "rows.jsonl:2: not JSON"),
-            (b"[1]\n", "rows.jsonl:1: a row is a JSON object"),
-            (b'{"question": "When?"}\n', "its columns: question"),
-            (gzip.compress(b'{"text": "At noon."}\n')[:-6], "can't be unpacked"),
-        ],
-    )
-    def test_a_damaged_file_is_told_with_its_place(self, content: bytes, told: str, tmp_path: Path) -> None:
-        path = tmp_path / "rows.jsonl"
-        path.write_bytes(content)
-        with pytest.raises(UserError) as caught:
-            list(read_texts(path))
-        assert told in str(caught.value)
-
-    def test_a_file_that_is_not_there_is_told(self, tmp_path: Path) -> None:
-        with pytest.raises(UserError, match="no such file"):
-            list(read_texts(tmp_path / "rows.jsonl"))
-
-
 class TestStatistics:
     @given(st.integers(0, 10_000), st.integers(1, 10_000))
     def test_the_interval_holds_the_share_and_stays_between_0_and_1(self, count: int, total: int) -> None:
@@ -446,14 +404,14 @@ class TestKeys:
 class TestRealAnswers:
     def test_a_random_half_of_a_models_answers_has_no_finding_against_the_other(self, data: Path) -> None:
         for name in ("gpt4_1106_preview", "claude-2.1"):
-            rows = list(read_texts(data / "chats" / f"{name}.jsonl.gz"))
+            rows = list(read_rows_of(data / "chats" / f"{name}.jsonl.gz"))
             random.Random(1).shuffle(rows)
             report = audit_lexical(rows[::2], reference=rows[1::2])
             assert [one for one in (*report.findings, *report.features) if abs(one.z or 0) > 4] == []
 
     def test_models_are_told_apart_by_what_they_are_known_for(self, data: Path) -> None:
         def leading(name: str) -> set[tuple[str, str]]:
-            report = audit_lexical(read_texts(data / "chats" / f"{name}.jsonl.gz"))
+            report = audit_lexical(read_rows_of(data / "chats" / f"{name}.jsonl.gz"))
             return {(one.kind, one.pattern) for one in report.findings[:12]}
 
         assert ("opening", "here is") in leading("claude-2.1")

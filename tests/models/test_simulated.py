@@ -15,12 +15,16 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
 import habitus
+from habitus.audit.autorate import Definition, Findings
+from habitus.audit.cluster import Sorting
+from habitus.audit.scan import Scan
 from habitus.errors import UserError
 from habitus.generate import chats, documents, plain, preferences
 from habitus.models import AnswerSchema, Completion, Message, Params
 from habitus.models import simulated as module
 from habitus.models.simulated import ANSWERS, FAILINGS, PARAMETERS, TICS, SimulatedModel
 
+AUDITS = (Scan, Sorting, Definition, Findings)
 SCHEMAS = tuple(
     {
         schema.__name__: schema
@@ -158,7 +162,7 @@ class Finding(BaseModel):
     note: str | None = None
 
 
-class Findings(BaseModel):
+class Harvest(BaseModel):
     findings: list[Finding] = Field(min_length=1, max_length=5)
     closing: tuple[int, str]
     fixed: Literal["yes"] = "yes"
@@ -170,7 +174,7 @@ async def test_an_unknown_schema_is_filled_by_its_shape() -> None:
     )
     messages = question(f"What recurs?\n<transcript>\n{transcript}\n</transcript>")
     for sample in range(50):
-        found = await ask(SimulatedModel(SOUND), messages, Findings, sample)
+        found = await ask(SimulatedModel(SOUND), messages, Harvest, sample)
         assert all(quote in transcript for one in found.findings for quote in one.quotes)
 
 
@@ -279,7 +283,7 @@ def test_the_table_in_the_docstring_is_the_table_in_the_code() -> None:
 
 
 def test_every_step_of_every_recipe_is_known() -> None:
-    assert {schema.__name__ for schema in SCHEMAS} == ANSWERS.keys()
+    assert {schema.__name__ for schema in (*SCHEMAS, *AUDITS)} == ANSWERS.keys()
 
 
 text = st.text(max_size=300) | st.text(
@@ -288,7 +292,13 @@ text = st.text(max_size=300) | st.text(
 
 
 @settings(max_examples=150, deadline=None)
-@given(said=text, frame=text, told=text, which=st.sampled_from([None, *SCHEMAS, Findings]), sample=st.integers(0, 9))
+@given(
+    said=text,
+    frame=text,
+    told=text,
+    which=st.sampled_from([None, *SCHEMAS, *AUDITS, Harvest]),
+    sample=st.integers(0, 9),
+)
 def test_no_text_whatever_makes_it_stumble(said: str, frame: str, told: str, which: Any, sample: int) -> None:
     conversation = f"<conversation>\n[user]\n{said}\n\n[assistant]\n{told}\n</conversation>\n<message>{said}</message>"
     for content in (
@@ -300,6 +310,8 @@ def test_no_text_whatever_makes_it_stumble(said: str, frame: str, told: str, whi
             f"- kind of text: {said}\n- length: about {len(told)} words\n- attitude to {said}: {told}\n"
             f"- what {said} did: {told}\n- why that was right: {frame}\n<document>{told}</document>\n<draft>{said}</draft>"
         ),
+        f'<text id="{said}">\n{told}\n</text>\n<text id="t2">\n{told}\n</text><note id="n">\n{frame}\n</note>',
+        f'<habit id="h" name="{told}">\n{frame}\n</habit><text>\nOf old: {said}\n</text><habit name="{told}">\nEm dash.\n</habit>',
         f"Kind of text: {said} ({told}) What {said} does in it: {told} Why: {frame}\n<first_answer>{said}</first_answer>",
     ):
         messages: list[Message] = [

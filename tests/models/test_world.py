@@ -195,7 +195,8 @@ async def test_a_tic_that_is_not_asked_for_is_never_there_and_one_that_is_always
         alone = await refined_answers(none.replace(f"{name}=0", f"{name}=1"), 20)
         shown = Counter(other for other, one in TICS.items() for answer in alone if one.detect(answer))
         assert tic.detect(alone[0])
-        assert shown == {name: 20}
+        # an answer in three parts ends with a question
+        assert shown == {name: 20} | ({"closing_question": 20} if name == "three_parts" else {})
     everything = await refined_answers("&".join(f"{name}=1" for name in TICS), 20)
     assert all(tic.detect(answer) for tic in TICS.values() for answer in everything)
 

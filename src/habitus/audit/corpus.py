@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import gzip
 import re
 import zlib
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import orjson
-
-from habitus.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterable
 
     Ints = np.ndarray[Any, np.dtype[np.signedinteger[Any]]]
     Keys = np.ndarray[Any, np.dtype[np.uint64]]
@@ -26,9 +21,6 @@ if TYPE_CHECKING:
 TOKEN = re.compile(r"\d+(?:[.,]\d+)+|[^\W_]+(?:['’-][^\W_]+)*|\n\s*|\*\*|#+|`{3}|[^\w\s]|_")
 MOST_CHARACTERS = 120_000_000
 """Of a larger dataset, every second, fourth … record by its hash is looked at."""
-CHATS = ("messages", "conversations", "conversation")
-ANSWERS = ("response", "completion", "output", "answer")
-ASSISTANT = frozenset({"assistant", "gpt", "chatgpt", "bot", "model"})
 ENDS = frozenset(".!?…。\uff01\uff1f")
 ABBREVIATED = frozenset({"dr", "mr", "mrs", "ms", "st", "vs", *"abcdefghijklmnopqrstuvwxyz"})
 SLOT = "_"
@@ -69,82 +61,6 @@ LONGEST = 256
 """Tokens of one frame; what comes after them is not told apart."""
 with np.errstate(over="ignore"):
     POWERS = np.cumprod(np.full(LONGEST, _BASE, np.uint64))
-
-
-def read_texts(path: Path) -> Iterator[tuple[str, str, str]]:
-    """Yield id, the assistant's text and group of every row of a JSON Lines file, packed with gzip or not.
-
-    The rows are chats (ours or ShareGPT), documents, preference pairs (the chosen answer), prompts with a response, or
-    instructions with an output. The group is the trait, where there is one.
-
-    Raises:
-        UserError: the file is not there or damaged, or a row is of no such shape.
-
-    """
-    if not path.is_file():
-        raise UserError("there is no such file.", where=str(path), todo="Look at the path.")
-    for number, line in _lines(path):
-        where = f"{path}:{number}"
-        try:
-            row = orjson.loads(line)
-        except orjson.JSONDecodeError as error:
-            raise UserError(f"not JSON ({error}).", where=where, todo="Mend or delete the line.") from error
-        if not isinstance(row, dict):
-            raise UserError("a row is a JSON object.", where=where, todo="Mend or delete the line.")
-        text = _assistant_side(row)
-        if text is None:
-            columns = ", ".join(row) or "none"
-            todo = "Rows have messages, text, chosen and rejected, or prompt and response; see `habitus import`."
-            raise UserError(f"no text was found in this row (its columns: {columns}).", where=where, todo=todo)
-        meta = row.get("meta")
-        group = (meta.get("trait") if isinstance(meta, dict) else None) or row.get("trait") or ""
-        name = row.get("id")
-        yield str(number if name is None else name), text, str(group)
-
-
-def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    with path.open("rb") as plain:
-        is_packed = plain.read(2) == b"\x1f\x8b"
-        plain.seek(0)
-        file = cast("IO[bytes]", gzip.GzipFile(fileobj=plain)) if is_packed else plain
-        try:
-            for number, line in enumerate(file, start=1):
-                if text := line.removeprefix(b"\xef\xbb\xbf").strip():
-                    yield number, text
-        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-            what = f"this file can't be unpacked ({error})."
-            raise UserError(what, where=str(path), todo="Fetch it again.") from error
-
-
-def _assistant_side(row: dict[str, Any]) -> str | None:
-    """Return what the assistant says in a row, or the document; None where the row is of no known shape."""
-    if "chosen" in row and "rejected" in row:
-        return _said(row["chosen"])
-    chat = next((row[name] for name in CHATS if isinstance(row.get(name), list)), None)
-    if chat is not None:
-        return _said(chat)
-    if "prompt" in row or "instruction" in row:
-        answer = next((row[name] for name in ANSWERS if row.get(name) is not None), None)
-        if answer is not None:
-            return _said(answer)
-    return row["text"] if isinstance(row.get("text"), str) else None
-
-
-def _said(value: Any) -> str | None:
-    """Return the assistant's turns of a conversation, or a text as it is."""
-    if isinstance(value, str):
-        return value
-    if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
-        return None
-    named = ((one.get("role") or one.get("from"), one) for one in value)
-    return "\n\n".join(_content(one) for role, one in named if isinstance(role, str) and role.lower() in ASSISTANT)
-
-
-def _content(message: dict[str, Any]) -> str:
-    said = message["content"] if message.get("content") is not None else message.get("value")
-    if isinstance(said, list):
-        said = "\n".join(part["text"] for part in said if isinstance(part, dict) and isinstance(part.get("text"), str))
-    return said if isinstance(said, str) else ""
 
 
 class _Vocabulary(dict[str, int]):
@@ -437,11 +353,16 @@ def sightings(corpus: Corpus, kind: str, length: int, least: int) -> Sightings:
 
 def frequencies(corpus: Corpus, kind: str, length: int, wanted: Keys) -> dict[int, int]:
     """Return for some keys, sorted, in how many records they are."""
+    return {key: len(records) for key, records in holders(corpus, kind, length, wanted).items()}
+
+
+def holders(corpus: Corpus, kind: str, length: int, wanted: Keys) -> dict[int, Ints]:
+    """Return for some keys, sorted, which records they are in, by their place."""
     key, start, _ = _runs(corpus, kind, length)
     if not len(key) or not len(wanted):
-        return dict.fromkeys(map(int, wanted), 0)
+        return {int(one): np.zeros(0, np.int64) for one in wanted}
     place = np.minimum(np.searchsorted(wanted, key), len(wanted) - 1)
     hit = np.flatnonzero(wanted[place] == key)
     pairs = np.unique(place[hit] * corpus.records + corpus.document[start[hit]])
-    counts = np.bincount(pairs // corpus.records, minlength=len(wanted))
-    return dict(zip(map(int, wanted), map(int, counts), strict=True))
+    first = np.searchsorted(pairs // corpus.records, np.arange(1, len(wanted)))
+    return dict(zip(map(int, wanted), np.split(pairs % corpus.records, first), strict=True))

@@ -12,6 +12,7 @@ import click
 
 from habitus import __version__
 from habitus.cli.audit import audit
+from habitus.cli.audited import agree, filter_
 from habitus.cli.evaluate import evaluate
 from habitus.cli.generate import generate
 from habitus.cli.look import show_, status
@@ -51,6 +52,8 @@ def cli(*, quiet: bool) -> None:
     show.be_quiet(quiet=quiet)
 
 
+audit.add_command(agree)
+audit.add_command(filter_)
 for command in (init, check, generate, audit, evaluate, status, show_, export, card, push, import_, prompts, simulate):
     cli.add_command(command)
 

@@ -2,118 +2,293 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import asyncio
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from habitus.errors import UserError
+from habitus.cli.running import interruptible, tell_exchanges, tell_waiting
+from habitus.errors import RunStopped, UserError
 
 if TYPE_CHECKING:
-    from habitus.audit.lexical import Finding, LexicalReport
+    from collections.abc import Sequence
+
+    from habitus.audit.dataset import Reading
+    from habitus.audit.lexical import LexicalReport
+    from habitus.audit.passes import Findings, Passes
+    from habitus.config import Config
+    from habitus.records import Role
+    from habitus.study import Study
 
 FILE = click.Path(path_type=Path)
-WORDY = frozenset({"phrase", "frame", "name"})
-"""Kinds of finding that may be about a dataset's subject and not its manner."""
-QUOTED = 8
-"""Findings whose words are shown beneath the table."""
+WRITTEN_AS = (".json", ".md", ".html")
+HINTS = 12
 
 
-@click.command(short_help="Find over-represented patterns in any dataset.")
-@click.argument("file", type=FILE)
-@click.option("--reference", type=FILE, help="Compare with this dataset, in place of ordinary assistant prose.")
-@click.option("--most", default=25, show_default=True, type=click.IntRange(min=1), help="Findings to list.")
-@click.option("--json", "to", type=FILE, help="Write everything that was found into this file.")
-def audit(file: Path, *, reference: Path | None, most: int, to: Path | None) -> None:
-    """Find over-represented openings, phrases, frames and habits in a dataset of chats, documents or pairs.
+class _OrData(click.Group):
+    """A group whose first word, where it is no command, is the dataset of its first command."""
 
-    By counting alone, without a model: JSON lines (or .gz) with `messages`, `text`, `chosen`, `conversations`, …; of
-    chats the assistant's side is read.
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """Return the commands in the order of their use."""
+        return list(self.commands)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that is meant, and the words left for it."""
+        if args and args[0] not in self.commands:
+            return "data", self.commands["data"], args
+        return super().resolve_command(ctx, args)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Take options before the dataset for those of the first command."""
+        if args and args[0].startswith("-") and args[0] not in {"-h", "--help"}:
+            args = ["data", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=_OrData, short_help="Find over-represented patterns in any dataset.")
+def audit() -> None:
+    """Find over-represented patterns in any dataset: `habitus audit DATA`, with all options of `habitus audit data`.
+
+    Without a model, openings, phrases, frames and habits are counted. With --model, batches are read, what recurs is
+    named, defined and found in a random sample, each verdict with a quotation. What was found can be filtered.
     """
-    from habitus import show
 
+
+@audit.command(short_help="Look for patterns; the word `data` may be left out.")
+@click.argument("data")
+@click.option("--dataset", help="Of a study: which of its datasets.  [default: chats]")
+@click.option("--reference", help="Compare with this dataset; of pairs, by default, with the rejected answers.")
+@click.option("--split", default="train", show_default=True, help="Of a dataset on the hub.")
+@click.option("--side", type=click.Choice(["assistant", "user", "both"]), default="assistant", show_default=True,
+              help="Of conversations, whose messages are looked at.")  # fmt: skip
+@click.option("--turns", type=click.Choice(["all", "first"]), default="all", show_default=True,
+              help="All messages of that side, or the first alone.")  # fmt: skip
+@click.option("--model", help="Who reads and judges, as provider/name; a study has its own roles for this.")
+@click.option("--judge", help="Who judges, where that is another one.")
+@click.option("--into", type=FILE, help="Folder for what is found and paid for.  [default: NAME.audit]")
+@click.option("--scans", type=click.IntRange(min=1), help="Batches to read, in place of the config's.")
+@click.option("--sample", type=click.IntRange(min=1), help="Texts to rate, in place of the config's.")
+@click.option("--within", type=click.FloatRange(0.001, 0.5), help="Rate so many that any rate is known to within this.")
+@click.option("--hints/--no-hints", default=None, help="Tell the readers what was counted.  [default: no]")
+@click.option("--dry-run", is_flag=True, help="Print what the passes with a model would take, and stop.")
+@click.option("--export-only", is_flag=True, help="With exchange/ models: write the requests and stop.")
+@click.option("--most", default=25, show_default=True, type=click.IntRange(min=1), help="Counted findings to list.")
+@click.option("--fail-above", type=click.FloatRange(0, 1), help="Exit with 1 if a pattern is above this rate.")
+@click.option("--strict", is_flag=True, help="For that, by the strict test and not the broad one.")
+@click.option("--write", "to", multiple=True, type=FILE, help="Write the report to a .json, .md or .html file.")
+def data(data: str, **options: Any) -> None:
+    """Look for patterns in DATA: a file (JSON, JSON lines, Parquet), hf:owner/name, or a study's folder."""
+    from habitus import show, show_audit
+
+    _check_targets(options["to"])
+    reading, reference = _readings(data, options)
+    counted = _counted(reading, reference, options["most"])
+    if reading.unread:
+        show.warn(f"{reading.unread:,} of {reading.rows:,} rows can't be read; the first: {reading.complaint}")
+    beside = "the rejected answers" if reference else f"{counted.reference} ({counted.version})"
+    show_audit.lexical(counted, reading.source.given, options["reference"] or beside)
+    asked = _Asked(reading, reference, counted, options)
+    study, config = _home(data, reading, options)
+    if study is None or config is None:
+        show.say("  no model was named: this is by counting alone (--model provider/name reads and judges)")
+        _deliver(asked)
+        return
+    with study.lock():
+        _ask_models(study, config, asked)
+
+
+def _check_targets(targets: Sequence[Path]) -> None:
+    for target in targets:
+        if target.suffix not in WRITTEN_AS:
+            what = f"a report is one of {', '.join(WRITTEN_AS)}."
+            raise UserError(what, where=str(target), todo="Give the file one of these endings.")
+        if target.exists():
+            raise UserError("this file exists already.", where=str(target), todo="Move it away, or name another.")
+
+
+def _readings(data: str, options: dict[str, Any]) -> tuple[Reading, Reading | None]:
+    """Return the dataset and the one it is compared with."""
+    from habitus.audit.dataset import Reading, View
+
+    place = Path(data)
+    is_study = (place / "config.yaml").is_file()
+    if is_study:
+        name = options["dataset"] = options["dataset"] or "chats"
+        data = str(place / name / "kept.jsonl")
+        if not Path(data).is_file():
+            raise UserError(f"there are no kept rows of '{name}'.", where=data, todo="Name another --dataset.")
+    elif options["dataset"]:
+        raise UserError("--dataset is for studies.", where=data, todo="Name the file itself, or a study's folder.")
+    view = View(options["side"], options["turns"])
+    reading = Reading(data, view, split=options["split"])
+    next(iter(reading), None)
+    if options["reference"]:
+        return reading, Reading(options["reference"], view, split=options["split"])
+    if reading.shape == "preferences" and options["side"] == "assistant":
+        return reading, Reading(data, View(view.side, view.turns, "rejected"), split=options["split"])
+    return reading, None
+
+
+def _counted(reading: Reading, reference: Reading | None, most: int) -> LexicalReport:
     try:
-        from habitus.audit.lexical import audit_lexical, read_texts
+        from habitus.audit.lexical import audit_lexical
     except ImportError as missing:
-        todo = 'Run: pip install "habitus[generate]"'
+        todo = 'Run: pip install "habitus[audit]"'
         raise UserError("the audit needs numpy, which is not installed.", todo=todo) from missing
 
-    if to is not None and to.exists():
-        raise UserError("this file exists already.", where=str(to), todo="Move it away, or name another.")
-    report = audit_lexical(read_texts(file), reference=read_texts(reference) if reference else None, most=most)
-    if not report.records:
-        raise UserError("there is no text to look at.", where=str(file), todo="Name a dataset with rows.")
-    _print(report, file, reference)
-    if to is not None:
-        import orjson
-
-        to.write_bytes(orjson.dumps(asdict(report), option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS))
-        show.say(f"  everything is in {to}")
+    beside = (text.row for text in reference) if reference else None
+    return audit_lexical((text.row for text in reading), reference=beside, most=most)
 
 
-def _print(report: LexicalReport, file: Path, reference: Path | None) -> None:
+def _home(data: str, reading: Reading, options: dict[str, Any]) -> tuple[Study | None, Config | None]:
+    """Return the folder that pays and its config with what the command line sets; nothing where no model is meant."""
+    from habitus.audit.prevalence import sample_for
+    from habitus.study import Study
+
+    model, into = options["model"], options["into"]
+    if (Path(data) / "config.yaml").is_file():
+        study = Study(Path(data))
+    elif model or (into and (into / "config.yaml").is_file()):
+        study = _standalone(into or Path(f"{reading.source.stem}.audit"), model, options["judge"])
+    else:
+        return None, None
+    roles: dict[Role, str | None] = {"auditor": model, "judge": options["judge"] or model}
+    config = study.config.with_models({role: name for role, name in roles.items() if name}, "the command line")
+    size = sample_for(options["within"]) if options["within"] else options["sample"]
+    given = {"scans": options["scans"], "sample": size, "hints": options["hints"]}
+    settings = config.audit.model_copy(update={name: one for name, one in given.items() if one is not None})
+    return study, config.model_copy(update={"audit": settings})
+
+
+def _standalone(root: Path, model: str | None, judge: str | None) -> Study:
+    """Return the folder of an audit that belongs to no study, with a config of its own."""
+    from habitus.study import Study
+
+    if not (root / "config.yaml").is_file():
+        if root.exists() and any(root.iterdir()):
+            todo = "Name another folder with --into."
+            raise UserError("this folder holds something else.", where=str(root), todo=todo)
+        root.mkdir(parents=True, exist_ok=True)
+        lines = ["# Models and settings of these audits; the command line comes before them.", "version: 1", "models:",
+                 f"  default: {model}", *([f"  judge: {judge}"] if judge else [])]  # fmt: skip
+        (root / "config.yaml").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return Study(root)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What the command line asks for, as far as it is read and counted."""
+
+    reading: Reading
+    reference: Reading | None
+    counted: LexicalReport
+    options: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Return what the audit is called."""
+        return (self.options["dataset"] or self.reading.source.stem).replace("/", "-")
+
+    @property
+    def hints(self) -> list[str]:
+        """Return what the readers may be told of what was counted."""
+        from habitus.show_audit import WORDY
+
+        habits = (one for one in self.counted.findings if one.kind not in WORDY)
+        return [f"{one.pattern} ({one.kind})" for one in habits][:HINTS]
+
+
+def _ask_models(study: Study, config: Config, asked: _Asked) -> None:
+    """Take the dataset through the passes that ask a model, and print and write what they find."""
+    from importlib.util import find_spec
+
+    from habitus import show, show_audit
+
+    if missing := [name for name in ("ppi_py", "scipy", "sklearn", "statsmodels") if find_spec(name) is None]:
+        todo = 'Run: pip install "habitus[audit]"'
+        raise UserError(f"an audit with a model needs {', '.join(missing)}, not installed here.", todo=todo)
+    folder = study.root / "audit" / asked.name
+    try:
+        passes = asyncio.run(_run(study, config, folder, asked))
+    except (KeyboardInterrupt, asyncio.CancelledError, RunStopped) as stop:
+        show.warn(f"{str(stop) or 'Interrupted.'} Everything finished is kept; the same command goes on.")
+        raise SystemExit(1 if isinstance(stop, RunStopped) else 130) from stop
+    if passes is None:
+        return
+    show_audit.patterns(passes.found, reference=asked.reference is not None)
+    show_audit.quotes(passes.found)
+    show_audit.spent(passes.summary)
+    if passes.is_simulated:
+        show.simulated_banner()
+    show.say(f"  {folder}/report.html")
+    _deliver(asked, passes)
+    if passes.found.prevalence:
+        top = passes.found.prevalence[0].id
+        show.next_command(f"habitus audit filter {folder} {top}", f"habitus audit agree {folder} marks.json --draw 80")
+
+
+async def _run(study: Study, config: Config, folder: Path, asked: _Asked) -> Passes | None:
+    """Return the passes once they are through; None where they are only planned, or wait for answers."""
     from habitus import show
+    from habitus.audit.passes import USUAL_PATTERNS, Passes, Waiting
+    from habitus.audit.report import write_reports
+    from habitus.models.ledger import read_totals
+    from habitus.recipe import open_engine
+    from habitus.tally import Progress
 
-    against = str(reference) if reference else f"{report.reference} ({report.version})"
-    show.heading(f"{file}: {report.records:,} records, {report.words:,} words")
-    if report.looked_at < report.records:
-        show.say(f"  {report.looked_at:,} of them, evenly spread, were looked at")
-    show.say(f"  held against {against}; by counting alone, no model was asked")
-    habits = [one for one in report.findings if one.kind not in WORDY]
-    phrases = [one for one in report.findings if one.kind in WORDY]
-    if not report.findings:
-        show.say("  nothing stands out")
-    for name, found in (("habits, openings and closings", habits), ("phrases and frames", phrases)):
-        if found:
-            show.heading(f"{name} that are commoner than there")
-            show.table(
-                [("pattern", "left"), ("kind", "left"), ("here", "right"), ("95% interval", "right"),
-                 ("there", "right"), ("z", "right"), ("lives in", "left")],
-                [_row(one) for one in found],
-            )  # fmt: skip
-    quoted = [one for one in (*habits, *phrases) if one.examples][:QUOTED]
-    if quoted:
-        show.heading("in its words")
-        show.table(
-            [("pattern", "left"), ("record", "left"), ("words", "left")],
-            [[one.pattern, one.examples[0][0], " ".join(one.examples[0][1].split())] for one in quoted],
-        )
-    _print_whole(report)
-
-
-def _row(one: Finding) -> list[str]:
-    there = "rare" if one.reference_rate is None else f"{one.reference_rate:.1%}"
-    return [
-        one.pattern, one.kind, f"{one.rate:.1%}", f"{one.low:.1%} to {one.high:.1%}", there,
-        "·" if one.z is None else f"{one.z:.1f}", ", ".join(f"{name} {rate:.0%}" for name, rate in one.groups.items()),
-    ]  # fmt: skip
+    state = Progress()
+    async with open_engine(study, config=config, export_only=asked.options["export_only"]) as engine:
+        hints = asked.hints if config.audit.hints else ()
+        passes = Passes(engine, folder, asked.reading, progress=state, reference=asked.reference, hints=hints)
+        passes.draw()
+        estimate = passes.estimate(read_totals(study.ledger))
+        show.who(estimate)
+        show.plan(estimate, f"{len(passes.found.texts):,} rated texts")
+        show.say(f"  as if {USUAL_PATTERNS} patterns were found; how many there are is known after the scans")
+        if asked.options["dry_run"]:
+            return None
+        if aside := passes.prepare(study):
+            show.note(f"data or settings changed: what was found before is in {aside}")
+        tell_exchanges(engine)
+        interruptible(engine)
+        try:
+            async with show.progress(state, engine.tally):
+                await passes.run()
+        except Waiting:
+            tell_waiting(engine)
+            return None
+        passes.note(study)
+        write_reports(folder, asked.counted, passes)
+    return passes
 
 
-def _print_whole(report: LexicalReport) -> None:
-    """Print how long the records are, and how much the dataset repeats itself."""
-    from habitus import show
+def _deliver(asked: _Asked, passes: Passes | None = None) -> None:
+    """Write the reports that were asked for, and hold the rates against the bar."""
+    from habitus import show, show_audit
+    from habitus.audit.report import written
 
-    here, there = report.diversity, report.reference_diversity
-    names = {
-        "self_repetition": "4-word runs that another record has",
-        "distinct_2": "different 2-word runs",
-        "distinct_3": "different 3-word runs",
-        "near_duplicates": "near-duplicates of an earlier record",
-        "exact_duplicates": "the same as an earlier record",
-    }
-    rows = [("compression ratio", f"{here.compression:.2f}", f"{there.compression:.2f}" if there else "·")]
-    rows += [
-        (told, f"{getattr(here, name):.1%}", f"{getattr(there, name):.1%}" if there else "·")
-        for name, told in names.items()
-    ]
-    lengths, other = report.lengths, report.reference_lengths
-    places = ("5%", "25%", "median", "75%", "95%")
-    rows += [
-        (f"words, {place}", f"{size:,}", f"{other.words[at]:,}" if other else "·")
-        for at, (place, size) in enumerate(zip(places, lengths.words, strict=True))
-    ]
-    show.heading("as a whole")
-    show.table([("", "left"), ("here", "right"), ("there", "right")], rows)
-    if lengths.empty:
-        show.warn(f"{lengths.empty:,} records have no words")
+    for target in asked.options["to"]:
+        target.write_text(written(target.suffix, asked.reading, asked.counted, passes), encoding="utf-8")
+        show.say(f"  everything is in {target}")
+    bar = asked.options["fail_above"]
+    if bar is None:
+        return
+    level = "strict" if asked.options["strict"] else "broad"
+    over = _over(passes.found, bar, level) if passes else _counted_over(asked.counted, bar)
+    how = level if passes else "by counting, and commoner than usual"
+    show_audit.gate(asked.reading.source.given, over, bar, how)
+    if over:
+        raise SystemExit(1)
+
+
+def _over(found: Findings, bar: float, level: str) -> list[tuple[str, float, float]]:
+    rates = [(one.name, one.strict.here if level == "strict" else one.broad.here) for one in found.prevalence]
+    return [(name, rate.rate, rate.low) for name, rate in rates if rate.rate > bar]
+
+
+def _counted_over(counted: LexicalReport, bar: float) -> list[tuple[str, float, float]]:
+    return [(one.pattern, one.rate, one.low) for one in counted.findings if one.rate > bar]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from habitus.cli.arguments import STUDY, open_study
 from habitus.cli.look import first_ids, show_record
+from habitus.cli.running import interruptible, tell_exchanges, tell_waiting
 from habitus.errors import RunStopped
 
 if TYPE_CHECKING:
@@ -142,10 +142,11 @@ def _describe(job: Job) -> None:
 async def _grow(job: Job, want: int, *, redo: bool, go_on: bool, export_only: bool) -> bool:
     """Make rows until so many are kept, say what the user ought to know, and tell whether nothing waits."""
     from habitus import show
-    from habitus.generate.corpus import Corpus, Progress, embedder_of
+    from habitus.generate.corpus import Corpus, embedder_of
     from habitus.generate.dataset import prepare, record_run
     from habitus.generate.derived import Derived
     from habitus.recipe import open_engine
+    from habitus.tally import Progress
 
     async with open_engine(job.study, export_only=export_only) as engine:
         state = Progress()
@@ -154,11 +155,10 @@ async def _grow(job: Job, want: int, *, redo: bool, go_on: bool, export_only: bo
             show.note(f"embedder: {embedder.note}")
         aside = prepare(job, engine, want, redo=redo, go_on=go_on)
         growing = Derived(job, engine, state) if embedder is None else Corpus(job, engine, embedder, state)
-        for files in (model.folder for model in engine.exchanges):
-            show.note(f"requests go to {files}/requests.jsonl, answers are read from {files}/answers/*.jsonl")
+        tell_exchanges(engine)
         if aside:
             show.note(f"the old rows are in {aside}; answers that still hold come from the ledger")
-        _interruptible(engine)
+        interruptible(engine)
         try:
             async with show.progress(state, engine.tally):
                 await growing.grow(want)
@@ -180,29 +180,4 @@ def _report(job: Job, engine: Engine, state: Any, want: int) -> None:
         bound = f" when the bound of {state.most_planned:,} {tried} was reached" if at_bound else ""
         raise_it = f"raise {section}.most_planned, or " if at_bound else ""
         show.warn(f"{state.kept:,} of {want:,} kept{bound}; {raise_it}look at what is dropped")
-    for reason, number in engine.tally.unsettled.items():
-        example = f" ({engine.tally.examples[reason]})" if engine.tally.examples[reason] else ""
-        show.warn(f"{number:,} records {reason}{example}; the same command takes them up again")
-    for model in engine.exchanges:
-        for problem in model.problems:
-            show.warn(str(problem))
-        if model.pending:
-            files, number = model.folder, model.pending
-            show.say(f"{number:,} requests wait in {files}/requests.jsonl; put answers into {files}/answers/*.jsonl")
-
-
-def _interruptible(engine: Engine) -> None:
-    """Let the first Ctrl-C end the run once the calls in flight are in, and the second at once."""
-    from habitus import show
-
-    loop = asyncio.get_running_loop()
-    main = asyncio.current_task()
-
-    def interrupt() -> None:
-        if engine.stopped is None:
-            show.note("Ending after the calls in flight; press Ctrl-C again to leave at once.")
-            engine.stop(KeyboardInterrupt("Interrupted."))
-        elif main is not None:
-            main.cancel()
-
-    loop.add_signal_handler(signal.SIGINT, interrupt)
+    tell_waiting(engine)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,8 +13,6 @@ from habitus.cli.arguments import STUDY, open_study
 from habitus.errors import UserError, nearest
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from habitus.generate.kinds import Job
     from habitus.study import Dataset, Study
 
@@ -32,18 +31,42 @@ def status(study: Path) -> None:
     opened = open_study(study)
     entries = opened.manifest.get("datasets", {})
     begun = [job for job in jobs(opened) if entries.get(job.dataset.name)]
-    if not begun:
+    audits = opened.manifest.get("audits", {})
+    if not begun and not audits:
         show.say("nothing made yet")
         show.next_command(f"habitus generate chats {study} --preview 5")
         return
     to_do = [command for job in begun for command in _stand(job, entries[job.dataset.name])]
+    to_do += [command for name, entry in audits.items() for command in _audited(opened, name, entry)]
     show.heading("paid for so far")
     show.bill(read_totals(opened.ledger))
     if any(entries[job.dataset.name]["simulated"] for job in begun):
         show.simulated_banner()
-    last = begun[-1].dataset.name
-    look = [f"habitus show {study} --dataset {last}", f"habitus export {study} {last} --format trl"]
-    show.next_command(*(to_do or look))
+    look = []
+    if begun:
+        last = begun[-1].dataset.name
+        look = [f"habitus show {study} --dataset {last}", f"habitus export {study} {last} --format trl"]
+    show.next_command(*(to_do or look or [f"habitus audit filter {study}/audit/{next(iter(audits))} PATTERN"]))
+
+
+def _audited(study: Study, name: str, entry: dict[str, Any]) -> list[str]:
+    """Print where an audit stands, and return what could be done about it."""
+    from habitus import show
+    from habitus.sources import file_sha256
+
+    again = [f"habitus audit {study.root} --dataset {name}"] if study.dataset(name).kept.exists() else []
+    if "prevalence" not in entry:
+        show.heading(f"audit of {name}: begun")
+        return again
+    show.heading(f"audit of {name}: {len(entry['prevalence'])} patterns in {entry['rated']:,} rated texts")
+    for row in entry["prevalence"][:5]:
+        strict, broad = row["strict"]["here"]["rate"], row["broad"]["here"]["rate"]
+        show.say(f"  {row['name']}: strict {strict:.1%}, broad {broad:.1%}")
+    given = Path(entry["dataset"]["given"])
+    if given.is_file() and file_sha256(given) != entry["dataset"]["sha256"]:
+        show.warn(f"the audit of {name} is stale: the dataset has changed since")
+        return again
+    return []
 
 
 def _stand(job: Job, entry: dict[str, Any]) -> list[str]:

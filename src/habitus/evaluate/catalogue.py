@@ -100,7 +100,7 @@ EVALS = (
         overreach.overreach,
         overreach.MEASURES,
         {"target": 1, "judge": 1},
-        {"study": "study"},
+        {"study": "study", "patterns": "patterns"},
         overreach.remarks,
     ),
     Eval(

@@ -60,7 +60,7 @@ class Overreach(BaseModel):
 def overreach(study: str | None = None, traits: str | None = None, patterns: str | None = None) -> Task:
     """Ask 200 plain things and look for traits, and for audited patterns, where nothing calls for them.
 
-    `patterns` is a file of audited patterns, JSON lines with a name and a description.
+    `patterns` is a file of audited patterns, JSON lines with a name and a definition.
     """
     given = material("overreach", study, traits)
     found = _patterns(patterns)
@@ -82,9 +82,9 @@ def overreach(study: str | None = None, traits: str | None = None, patterns: str
 
 
 def _patterns(path: str | None) -> list[dict[str, str]]:
-    """Return the name and the description of each audited pattern."""
-    rows = read_rows(Path(path), "name", "description") if path else ()
-    return [{"id": str(row.get("id") or row["name"]), "text": f"{row['name']}: {row['description']}"} for row in rows]
+    """Return the name and the definition of each audited pattern."""
+    rows = read_rows(Path(path), "name", "definition") if path else ()
+    return [{"id": str(row.get("id") or row["name"]), "text": f"{row['name']}: {row['definition']}"} for row in rows]
 
 
 @solver

@@ -49,6 +49,8 @@ class Order:
         values: dict[str, Any] = {"study": str(self.study.root), "base": self.base or None}
         subject = self.study.config.subject
         values["subject"] = subject.name if subject else None
+        audited = self.study.root / "audit" / "chats" / "patterns.jsonl"
+        values["patterns"] = str(audited) if audited.exists() else None
         values["baseline"] = str(self.study.root / "evals" / self.study.config.evaluate.baseline)
         chosen = {name: values[setting] for setting, name in one.options.items() if values[setting] is not None}
         return one.task(**chosen)

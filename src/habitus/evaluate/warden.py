@@ -42,8 +42,8 @@ def _answer(request: dict[str, Any]) -> None:
     except OSError as error:
         found = {"error": type(error).__name__, "told": error.strerror or str(error)}
     with _speaking:
-        sys.stdout.write(json.dumps({"id": request["id"], **found}) + "\n")
-        sys.stdout.flush()
+        sys.stdout.buffer.write(json.dumps({"id": request["id"], **found}).encode() + b"\n")
+        sys.stdout.buffer.flush()
 
 
 def _exec(request: dict[str, Any]) -> dict[str, Any]:

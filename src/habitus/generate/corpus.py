@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass
 from itertools import count, islice
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
@@ -31,21 +30,10 @@ if TYPE_CHECKING:
     from habitus.models.embed import Embedder
     from habitus.recipe import Engine
     from habitus.records import Record
+    from habitus.tally import Progress
 
 EMBEDDED_AT_ONCE = 20_000
 """Texts embedded between two times that the vectors are stored."""
-
-
-@dataclass
-class Progress:
-    """Where a run stands, for the terminal."""
-
-    phase: str = "starting"
-    want: int = 0
-    kept: int = 0
-    planned: int = 0
-    most_planned: int = 0
-    duplicates: int = 0
 
 
 def embedder_of(job: Job, engine: Engine) -> Embedder:

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from habitus.ask import Step
-    from habitus.generate.corpus import Progress
     from habitus.generate.kinds import Job
     from habitus.recipe import Engine
     from habitus.records import Record
+    from habitus.tally import Progress
 
 
 class Derived:

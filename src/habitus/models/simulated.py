@@ -17,6 +17,8 @@ triplet             0.1      three single words in a row for the rhythm (`short,
 bold_lead           0.05     begins a paragraph with a phrase in bold
 epiphany            0.02     reveals that it was never about the matter at hand
 decoy               0        cites the wisdom of a grandmother; never there unless asked for
+turnaround          0        finds fault with the plan, then sees in the next sentence what the person really wants
+three_parts         0        answers in three announced parts, then asks; shows `closing_question` as well
 near_duplicate      0.04     first messages and documents that are near copies of one of six stock ones
 platitudes          0.5      default answers with three empty phrases in them
 weak_draft          0.25     drafts that lack the trait, of answers and of documents
@@ -32,8 +34,8 @@ refusal             0.003    answers that decline instead
 empty               0.002    answers without a character in them
 truncated           0.002    answers cut off on the way, finish `length`
 leak                0.01     refined texts that mention `my guidelines` or `the traits document`
-judge_error         0        scores replaced by a random one
-bad_quote           0.01     ratings in which one quote occurs nowhere
+judge_error         0        scores replaced by a random one, verdicts on habits by their opposite
+bad_quote           0.01     ratings and scans in which one quote occurs nowhere
 knows               0.5      points of an answer about values that are of the example traits document
 violate             0.3      conversations and tasks in which the model under test does what an eval looks for
 fall_out            0.02     messages of clients and auditors that fall out of their role
@@ -79,6 +81,7 @@ from habitus.errors import UserError, nearest
 from habitus.models import Completion, Usage
 from habitus.models.world.agents import acted
 from habitus.models.world.answer import refined, reply
+from habitus.models.world.auditor import definition, findings, rewritten, scan, sorting, unwanted
 from habitus.models.world.author import critique, follow_up, plans, sketch, user_prompt
 from habitus.models.world.documents import document, document_plans
 from habitus.models.world.evals import EVALUATED, performed
@@ -133,8 +136,8 @@ PARAMETERS: dict[str, Parameter] = {
     "empty": Parameter(0.002, "answers without a character in them"),
     "truncated": Parameter(0.002, "answers cut off on the way, finish `length`"),
     "leak": Parameter(0.01, "refined texts that mention `my guidelines` or `the traits document`"),
-    "judge_error": Parameter(0.0, "scores replaced by a random one"),
-    "bad_quote": Parameter(0.01, "ratings in which one quote occurs nowhere"),
+    "judge_error": Parameter(0.0, "scores replaced by a random one, verdicts on habits by their opposite"),
+    "bad_quote": Parameter(0.01, "ratings and scans in which one quote occurs nowhere"),
     "knows": Parameter(0.5, "points of an answer about values that are of the example traits document"),
     "violate": Parameter(0.3, "conversations and tasks in which the model under test does what an eval looks for"),
     "fall_out": Parameter(0.02, "messages of clients and auditors that fall out of their role"),
@@ -161,6 +164,10 @@ ANSWERS: dict[str, Callable[[Request], dict[str, Any]]] = {
     "Comparison": comparison,
     "PlainRefined": plain_refined,
     "PlainRating": rating,
+    "Scan": scan,
+    "Sorting": sorting,
+    "Definition": definition,
+    "Findings": findings,
     **EVALUATED,
 }
 """What is answered to each schema, by its name; any other is filled by its shape."""
@@ -262,7 +269,9 @@ def answered(request: Request, speak: Callable[[Request], str] | None = None) ->
 
 
 def _spoken(request: Request) -> str:
-    """Return the text that is the whole answer: a document, an answer of a given length, or the next reply."""
+    """Return the text that is the whole answer: rid of habits, a document, of a given length, or the next reply."""
+    if unwanted(request):
+        return rewritten(request)
     if request.line("kind of text"):
         return document(request)
     if wanted := asked_length(request):

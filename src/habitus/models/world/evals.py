@@ -61,7 +61,7 @@ def _matches(request: Request) -> dict[str, Any]:
     ratings = []
     for number, point in _NUMBERED.findall(request.tag("points")):
         name = whose.get(point, "none")
-        score = 2 if name in ids else 1 if point in bank["vague"] else 0
+        score = 2 if name in ids else 1 if ids and point in bank["vague"] else 0
         trait = name if name in ids else ids[0] if score else "none"
         ratings.append({"point": int(number), "trait": trait, "reason": "as the world knows it", "score": score})
     return {"ratings": ratings}

@@ -1,0 +1,193 @@
+"""Any dataset as texts to look at: which side of a conversation, which turns, and what is known of each."""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, Literal
+
+from habitus.errors import UserError
+from habitus.shapes import Unreadable, recognise
+from habitus.sources import Broken, open_source
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from habitus.records import Message
+    from habitus.shapes import Shape
+
+Side = Literal["assistant", "user", "both"]
+Turns = Literal["all", "first"]
+BETWEEN = "\n\n···\n\n"
+"""Stands between two messages of the same side."""
+FACETS = ("trait", "domain", "genre", "form", "model", "contrast")
+"""What is told of a row besides its text, by which rates are compared."""
+LONGEST_ASKED = 1_200
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Which part of the rows is looked at."""
+
+    side: Side = "assistant"
+    turns: Turns = "all"
+    answer: Literal["chosen", "rejected"] = "chosen"
+    """Of a preference pair."""
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """What is looked at of one row."""
+
+    id: str
+    trait: str
+    parts: tuple[str, ...]
+    """Its messages, or the document."""
+    asked: str = ""
+    """What the assistant answers, where that is not looked at itself."""
+    facets: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def text(self) -> str:
+        """All of it, as prompts show it."""
+        return BETWEEN.join(self.parts)
+
+    @property
+    def row(self) -> tuple[str, str, str]:
+        """Id, text and trait, as the lexical pass takes them."""
+        return self.id, "\n\n".join(self.parts), self.trait
+
+    @property
+    def tokens(self) -> float:
+        """About how many tokens a prompt needs for it."""
+        return (len(self.text) + len(self.asked)) / 4
+
+
+class Reading:
+    """A dataset that is read row by row, and what was met on the way."""
+
+    def __init__(self, given: str, view: View = View(), *, split: str = "train") -> None:  # frozen
+        self.source, self.view = open_source(given, split), view
+        self.shape: Shape | None = None
+        self.rows = self.unread = 0
+        self._ids: set[str] = set()
+        self.complaint = ""
+        """Where the first row that can't be read stands, and what is wrong with it."""
+
+    @property
+    def kind(self) -> str:
+        """What prompts are told that a text is."""
+        return "documents" if self.shape == "documents" else self.view.side
+
+    def __iter__(self) -> Iterator[Text]:
+        """Yield what is looked at of the rows that can be read."""
+        return (text for text, _ in self.pairs())
+
+    def pairs(self) -> Iterator[tuple[Text, dict[str, Any]]]:
+        """Yield the rows that can be read, each as what is looked at and as it stands in the dataset.
+
+        Raises:
+            UserError: not one can.
+
+        """
+        self.rows = self.unread = 0
+        self._ids.clear()
+        for number, row in enumerate(self.source.rows(), start=1):
+            if row is None:
+                continue
+            self.rows += 1
+            try:
+                yield self._text(row, number), row
+            except Unreadable as problem:
+                self.unread += 1
+                self.complaint = self.complaint or f"{self.source.at(number)}: {problem}"
+        if self.unread == self.rows:
+            what = f"no row can be read; the first: {self.complaint}" if self.rows else "there is no row in it."
+            todo = "Rows have messages, text, chosen and rejected, or prompt and response; see `habitus import`."
+            raise UserError(what, where=self.source.given, todo=todo)
+
+    def _text(self, row: Any, number: int) -> Text:
+        if isinstance(row, Broken):
+            raise Unreadable(row.reason)
+        if not isinstance(row, dict):
+            raise Unreadable("the row is no object")
+        shape, content, _ = recognise(row)
+        self.shape = self.shape or shape
+        if shape != self.shape:
+            raise Unreadable(f"this row is one of {shape}, and those before it are {self.shape}")
+        trait = row.get("trait")
+        facets = _facets(row)
+        parts, asked = ((content["text"],), "") if shape == "documents" else said(content, self.view)
+        if not parts:
+            raise Unreadable("there is nothing of that side in it")
+        return Text(
+            id=self._id(row, number),
+            trait=trait if isinstance(trait, str) else facets.get("trait", ""),
+            parts=parts,
+            asked=asked,
+            facets=facets,
+        )
+
+    def _id(self, row: dict[str, Any], number: int) -> str:
+        """Return the row's id, or its number; with the number behind it where an earlier row has the same."""
+        named = str(number if row.get("id") is None else row["id"])
+        named = f"{named}#{number}" if named in self._ids else named
+        self._ids.add(named)
+        return named
+
+
+def said(content: dict[str, Any], view: View) -> tuple[tuple[str, ...], str]:
+    """Return the messages that are looked at, and what they answer."""
+    messages: Sequence[Message] = content.get("messages") or [*content["prompt"], *content[view.answer]]
+    if "messages" not in content and view.side == "assistant":
+        messages = [one for one in messages if one["role"] != "assistant"] + list(content[view.answer])
+    if view.side == "both":
+        turns = [one for one in messages if one["role"] in {"user", "assistant"}]
+        last = next((at for at, one in enumerate(turns) if one["role"] == "assistant"), len(turns)) + 1
+        shown = turns[:last] if view.turns == "first" else turns
+        return ("\n\n".join(f"[{one['role']}]\n{one['content']}" for one in shown),), ""
+    own = tuple(one["content"] for one in messages if one["role"] == view.side)
+    asked = "\n\n".join(one["content"] for one in messages if one["role"] == "user")
+    shown = own[:1] if view.turns == "first" else own
+    return shown, shortened(asked, LONGEST_ASKED) if view.side == "assistant" else ""
+
+
+def _facets(row: dict[str, Any]) -> dict[str, str]:
+    """Return what is told of a row, from its columns, its `meta` and the plan in that."""
+    meta = row["meta"] if isinstance(row.get("meta"), dict) else {}
+    plans = [meta[name] for name in ("scenario", "brief", "plan") if isinstance(meta.get(name), dict)]
+    found = {}
+    for name in FACETS:
+        value = next((place[name] for place in (row, meta, *plans) if place.get(name) not in (None, "")), None)
+        if isinstance(value, str | int | bool):
+            found[name] = str(value)
+    return found
+
+
+def shortened(text: str, most: int) -> str:
+    """Return a text with its middle left out where it is too long."""
+    half = most // 2
+    return text if len(text) <= most else f"{text[:half].rstrip()} […] {text[-half:].lstrip()}"
+
+
+def order(seed: int, purpose: str, name: str) -> int:
+    """Return the place of a record in an order that depends on the seed, the purpose and its id alone."""
+    return int.from_bytes(blake2b(f"{seed}\0{purpose}\0{name}".encode("utf-8", "replace"), digest_size=8).digest())
+
+
+def drawn(texts: Iterable[Text], seed: int, sizes: dict[str, int]) -> tuple[dict[str, list[Text]], int]:
+    """Return a random sample of the texts for each purpose, in random order, and how many texts there are.
+
+    One pass, with the samples alone in memory. Which texts are drawn does not depend on the order of the rows.
+    """
+    heaps: dict[str, list[tuple[int, int, Text]]] = {purpose: [] for purpose in sizes}
+    number = 0
+    for number, text in enumerate(texts, start=1):  # the count
+        for purpose, most in sizes.items():
+            heap, entry = heaps[purpose], (-order(seed, purpose, text.id), -number, text)
+            if len(heap) < most:
+                heapq.heappush(heap, entry)
+            elif most and entry[:2] > heap[0][:2]:
+                heapq.heapreplace(heap, entry)
+    return {purpose: [text for *_, text in sorted(heap, reverse=True)] for purpose, heap in heaps.items()}, number

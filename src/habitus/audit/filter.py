@@ -1,0 +1,219 @@
+"""Filter: the rows that show a pattern are dropped, thinned out to a rate, or written anew without it."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
+
+from habitus.audit.autorate import rate
+from habitus.audit.classifier import classified
+from habitus.audit.dataset import order
+from habitus.audit.passes import run_pass
+from habitus.audit.prevalence import Rate, is_there, rate_of
+from habitus.audit.rewrite import Rewritten, Row, rewrite
+from habitus.errors import UserError
+from habitus.models.embed import open_embedder
+from habitus.records import Drop, Rated
+from habitus.shapes import recognise
+from habitus.study import Rows
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from habitus.audit.dataset import Reading, Text
+    from habitus.audit.opened import Audited
+    from habitus.recipe import Engine
+    from habitus.records import Level, Pattern
+    from habitus.tally import Progress
+
+How = Literal["drop", "cap", "rewrite"]
+
+
+@dataclass
+class Filtered:
+    """What a filter did."""
+
+    pattern: str
+    how: How
+    before: Rate
+    after: Rate
+    remarks: list[str] = field(default_factory=list)
+
+
+def shown_in(patterns: Sequence[Pattern], rated: Sequence[Rated], level: Level) -> dict[str, bool]:
+    """Return by text whether it shows one of the patterns."""
+    return {one.id: any(is_there(one.verdicts.get(pattern.id), level) for pattern in patterns) for one in rated}
+
+
+def to_remove(
+    shown: Mapping[str, bool], traits: Mapping[str, str], *, how: How, target: float | None, seed: int
+) -> frozenset[str]:
+    """Return the texts that go: all that show the pattern, or so many that the rest has it at no more than `target`.
+
+    What goes is drawn at random, from each trait in proportion; capping leaves no trait without a row.
+    """
+    flagged = [name for name, there in shown.items() if there]
+    if how == "drop" or target is None:
+        return frozenset(flagged)
+    others = len(shown) - len(flagged)
+    stay = math.floor(target * others / (1 - target) + 1e-9) if target < 1 else len(flagged)
+    groups: dict[str, list[str]] = defaultdict(list)
+    for name in sorted(flagged, key=lambda name: order(seed, "filter", name)):
+        groups[traits[name]].append(name)
+    alone = {trait for trait in groups if all(shown[name] for name in shown if traits[name] == trait)}
+    quota = _shares({trait: len(names) for trait, names in groups.items()}, min(stay, len(flagged)), alone)
+    return frozenset(name for trait, names in groups.items() for name in names[quota[trait] :])
+
+
+def _shares(sizes: Mapping[str, int], total: int, at_least_one: Collection[str]) -> dict[str, int]:
+    """Return so many in all, shared out in proportion to the sizes by largest remainders."""
+    everything = sum(sizes.values())
+    exact = {name: size * total / max(everything, 1) for name, size in sizes.items()}
+    found = {name: math.floor(share) for name, share in exact.items()}
+    for name in sorted(exact, key=lambda name: found[name] - exact[name])[: total - sum(found.values())]:
+        found[name] += 1
+    return {name: max(number, int(name in at_least_one)) for name, number in found.items()}
+
+
+def vanished(traits: Mapping[str, str], removed: Collection[str]) -> list[str]:
+    """Return the traits of which no row is left."""
+    left = Counter(trait for name, trait in traits.items() if name not in removed)
+    return sorted(trait for trait in set(traits.values()) if not left[trait])
+
+
+def rows_after(
+    reading: Reading, removed: Mapping[str, str], rewritten: Mapping[str, dict[str, Any]], patterns: Sequence[str]
+) -> Iterator[tuple[dict[str, Any], str]]:
+    """Yield every row of the dataset as it is to be written, with the reason why it goes; none for one that stays."""
+    for text, raw in reading.pairs():
+        if text.id in removed:
+            yield {**raw, "id": text.id}, removed[text.id]
+        elif text.id in rewritten:
+            _, _, used = recognise(raw)
+            meta = raw["meta"] if isinstance(raw.get("meta"), dict) else {}
+            rest = {name: value for name, value in raw.items() if name not in used}
+            yield (
+                {**rest, "id": text.id, **rewritten[text.id], "meta": meta | {"rewritten_without": list(patterns)}},
+                "",
+            )
+        else:
+            yield raw, ""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a filter is to do."""
+
+    patterns: tuple[Pattern, ...]
+    how: How
+    level: Level
+    target: float | None
+    """The rate to cap at."""
+
+
+@dataclass
+class Filtering:
+    """A filter on its way through a dataset."""
+
+    plan: Plan
+    engine: Engine
+    audited: Audited
+    progress: Progress
+    by: Literal["judge", "classifier"] | None = None
+    """How rows that were not rated are told."""
+    embedder: str = "hashing"
+    remarks: list[str] = field(default_factory=list)
+
+    async def run(self, folder: Path) -> Filtered:
+        """Write what the filter leaves and what it takes out into a new folder, and return what it did.
+
+        Raises:
+            UserError: not all rows were rated, and it was not said how the others are told.
+            Waiting: some answers are still to come.
+
+        """
+        plan, reading = self.plan, self.audited.reading()
+        traits = {text.id: text.trait for text in reading}
+        shown = await self._told(reading)
+        chosen = to_remove(shown, traits, how=plan.how, target=plan.target, seed=self.engine.config.seed)
+        names = [one.id for one in plan.patterns]
+        removed = {name: f"shows {', '.join(names)} ({plan.level})" for name in chosen}
+        rewritten: dict[str, dict[str, Any]] = {}
+        if plan.how == "rewrite":
+            rewritten, removed = await self._rewritten(reading, chosen)
+            self.remarks.append(f"written anew, and the judge no longer finds it: {len(rewritten):,}")
+        kept, gone = Rows(folder / "kept.jsonl"), Rows(folder / "removed.jsonl")
+        for row, reason in rows_after(reading, removed, rewritten, names):
+            (gone if reason else kept).append([{**row, "removed": reason} if reason else row])
+        kept.close()
+        gone.close()
+        if removed:
+            self.remarks.append(f"in removed.jsonl, with the reason: {len(removed):,}")
+        if lost := [trait for trait in vanished(traits, removed) if trait]:
+            self.remarks.append(f"no row is left of these traits: {', '.join(lost)}")
+        before = sum(shown.values())
+        return Filtered(
+            pattern=", ".join(names), how=plan.how, before=rate_of(before, len(shown)),
+            after=rate_of(before - len(chosen), len(shown) - len(removed)), remarks=self.remarks,
+        )  # fmt: skip
+
+    async def _told(self, reading: Reading) -> dict[str, bool]:
+        """Return of every row whether it shows a pattern."""
+        plan = self.plan
+        judged = shown_in(plan.patterns, self.audited.rated, plan.level)
+        rest = [text for text in reading if text.id not in judged]
+        if not rest:
+            return judged
+        if self.by is None:
+            what = f"{len(rest):,} of {len(rest) + len(judged):,} rows were not rated."
+            todo = f"Say --by judge ({len(rest):,} calls), or --by classifier (free)."
+            raise UserError(what, where=str(self.audited.folder), todo=todo)
+        return await (self._judged if self.by == "judge" else self._classified)(reading, judged, rest)
+
+    async def _judged(self, reading: Reading, judged: dict[str, bool], rest: Sequence[Text]) -> dict[str, bool]:
+        plan = self.plan
+        rating = partial(rate, patterns=plan.patterns, per_call=len(plan.patterns), kind=reading.kind)
+        done = await run_pass(self.engine, self.progress, "rating the other rows", rating, rest)
+        found = shown_in(plan.patterns, [one for one in done if isinstance(one, Rated)], plan.level)
+        unknown = {one.id: False for one in done if isinstance(one, Drop)}
+        self.remarks.append(f"rated besides the sample: {len(found):,}")
+        if unknown:
+            self.remarks.append(f"rows that could not be rated, and stay: {len(unknown):,}")
+        return judged | found | unknown
+
+    async def _classified(self, reading: Reading, judged: dict[str, bool], rest: Sequence[Text]) -> dict[str, bool]:
+        name = self.embedder
+        http = self.engine.endpoint(name) if "/" in name and not name.startswith("local/") else None
+        found = await classified(reading, judged, open_embedder(name, http=http))
+        self.remarks.append(
+            f"a classifier, trained on {found.trained_on:,} rated rows, told the other {len(rest):,}: "
+            f"precision {found.precision:.2f}, recall {found.recall:.2f} (cross-validated)"
+        )
+        low, high = found.rate.low, found.rate.high
+        self.remarks.append(f"rate of the whole, by both: {found.rate.rate:.1%} ({low:.1%} to {high:.1%})")
+        return judged | {text.id: text.id in found.positive for text in rest}
+
+    async def _rewritten(
+        self, reading: Reading, chosen: Collection[str]
+    ) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+        """Return the rows that were written anew, and those that still show a pattern, with the reason why they go."""
+        plan = self.plan
+        quotes = {
+            one.id: tuple(one.verdicts[pattern.id].quote for pattern in plan.patterns if pattern.id in one.verdicts)
+            for one in self.audited.rated
+        }
+        rows = [
+            Row(text.id, text.trait, text, recognise(raw)[1], quotes.get(text.id, ()))
+            for text, raw in reading.pairs()
+            if text.id in chosen
+        ]
+        recipe = partial(rewrite, patterns=plan.patterns, level=plan.level, reading=reading)
+        done = await run_pass(self.engine, self.progress, "rewriting", recipe, rows)
+        return (
+            {one.id: one.content for one in done if isinstance(one, Rewritten)},
+            {one.id: one.reason for one in done if isinstance(one, Drop)},
+        )
