@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from habitus.evaluate.catalogue import Eval
+    from habitus.evaluate.contamination import Overlap
     from habitus.evaluate.results import Result
     from habitus.evaluate.runs import Plan
     from habitus.evaluate.statistics import Difference, Estimate
@@ -76,6 +77,21 @@ def comparison(
         ],
     )  # fmt: skip
     show.say("  Holm: corrected for the number of evals; detectable: the difference that is found four times in five")
+
+
+def contamination(found: Sequence[Overlap]) -> None:
+    """Print what of the evals stands in the training data."""
+    if not found:
+        return
+    show.heading("evals in the training data")
+    rows = [
+        [one.name, f"{one.texts:,}", f"{len(one.shared):,}", f"{one.nearest:.2f}", " ".join(one.closest.split())[:60]]
+        for one in found
+    ]
+    show.table(
+        [("eval", "left"), ("texts", "right"), ("share 8 words", "right"), ("nearest", "right"), ("which", "left")],
+        rows,
+    )
 
 
 def _number(kind: str, value: float, *, signed: bool = False) -> str:

@@ -52,17 +52,20 @@ def evaluate(study: Path | None, *, arm: str | None, names: tuple[str, ...], onl
 def _evaluate(root: Path, arm: str, chosen: tuple[Eval, ...], *, dry_run: bool, rejudge: bool, **options: Any) -> None:
     """Run, or plan, or judge anew; then print the arm's numbers."""
     from habitus import show, show_evals
+    from habitus.evaluate.contamination import overlaps
     from habitus.evaluate.runs import Order, bill, plan
 
     order = Order(open_study(root), arm, **options)
     if dry_run:
         show_evals.plans([plan(order, one) for one in chosen])
+        show_evals.contamination(overlaps(order.study, [one.name for one in chosen]))
         return
     with order.study.lock():
         results = [_one(order, one, rejudge=rejudge) for one in chosen]
     for result in results:
         show_evals.numbers(result, chosen, bill(result))
     _compare(order, chosen, results)
+    show_evals.contamination(overlaps(order.study, [one.name for one in chosen]))
     if any(result.simulated for result in results):
         show.simulated_banner()
     show.next_command(f"inspect view --log-dir {order.folder}")
