@@ -42,6 +42,7 @@ def log_of(task: Task, folder: Path, *, target: str = "", others: str = "", **op
         log_level="error",
         log_realtime=False,
         ctl_server=False,
+        acp_server=False,
         max_samples=32,
         **options,
     )

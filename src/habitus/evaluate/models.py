@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from inspect_ai.model import GenerateConfig, get_model
+from inspect_ai.model import GenerateConfig, ModelInfo, get_model, set_model_info
 from pydantic import ValidationError
 
 import habitus.evaluate.provider  # noqa: F401  # so that Inspect knows it
@@ -90,11 +90,14 @@ def open_for_inspect(name: str, study: Study, params: Mapping[str, Any], *, base
         arguments |= {"model_path": model} if Path(model).is_dir() else {}
         arguments |= {"chat_template": _PLAIN} if base else {}
     try:
-        return get_model(name.removeprefix("inspect/"), **arguments)
+        made = get_model(name.removeprefix("inspect/"), **arguments)
     except PrerequisiteError as error:
         raise UserError(f"{name} can't be used: {_said(error)}") from error
     except (ValueError, ImportError, OSError) as error:
         raise UserError(f"{name} can't be opened: {_said(error)}") from error
+    if provider == "hf":
+        set_model_info(str(made), ModelInfo())  # Inspect would load it a second time, to look up what it is
+    return made
 
 
 def _endpoint(provider: str, config: Config) -> tuple[str, str | None] | None:

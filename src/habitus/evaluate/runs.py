@@ -84,7 +84,7 @@ def plan(order: Order, one: Eval) -> Plan:
 def bill(result: Result) -> float | None:
     """Return what the calls of an eval cost in US dollars, or None where a price is not known."""
     amounts = [
-        cost(price_of(name.removeprefix("habitus/")), Usage(read, written))
+        0.0 if name.startswith("hf/") else cost(price_of(name.removeprefix("habitus/")), Usage(read, written))
         for name, read, written in result.tokens.values()
     ]
     return None if any(one is None for one in amounts) else sum(one for one in amounts if one is not None)
@@ -112,6 +112,7 @@ def run(order: Order, one: Eval, settings: Mapping[str, Any]) -> Result:
         fail_on_error=True,
         max_samples=AT_ONCE,
         ctl_server=False,
+        acp_server=False,
         log_realtime=False,
         log_level="error",
         tags=["habitus", order.arm],
