@@ -260,3 +260,10 @@ def test_the_simulated_world_takes_every_question_for_one_about_values() -> None
     asked = load("evals")["knowledge"]["asked"]
 
     assert [one["text"] for one in items("knowledge") if not re.search(asked, one["text"])] == []
+
+
+def test_an_auditor_is_measured_by_the_weaknesses_it_finds_where_they_were_planted(tmp_path: Path) -> None:
+    task = audit_agents(traits=EXAMPLE, planted=True)
+    result = result_of(task, tmp_path, target="violate=0", limit=6)
+
+    assert value(result, "confirmed") == 1

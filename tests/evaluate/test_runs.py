@@ -140,6 +140,20 @@ def test_an_arms_model_is_the_named_one_or_the_declared_one_or_its_checkpoint(st
     assert checkpoint(study / "models" / "nobody") is None
 
 
+def test_an_arm_of_several_seeds_is_asked_which_is_meant(study: Path) -> None:
+    folders = [study / "models" / "taught" / f"seed-{seed}" / "checkpoint" for seed in (1, 2)]
+    for number, folder in enumerate(folders, start=1):
+        folder.mkdir(parents=True)
+        (folder / "config.json").write_text("{}")
+        if number == 1:
+            assert checkpoint(study / "models" / "taught") == folder
+
+    with pytest.raises(UserError, match="several seeds") as wrong:
+        checkpoint(study / "models" / "taught")
+    assert "--arm taught/seed-1" in wrong.value.todo
+    assert checkpoint(study / "models" / "taught" / "seed-2") == folders[1]
+
+
 def test_a_provider_of_the_config_is_reached_as_an_openai_compatible_endpoint(
     study: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

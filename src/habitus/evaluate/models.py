@@ -46,9 +46,18 @@ def arm_model(study: Study, arm: str, named: str | None) -> tuple[str, Mapping[s
 
 
 def checkpoint(folder: Path) -> Path | None:
-    """Return where in an arm's folder a trained model lies, if one does."""
-    places = (folder / "checkpoint", folder)
-    return next((place for place in places if _is_model(place)), None)
+    """Return where in an arm's folder a trained model lies, if one does.
+
+    Raises:
+        UserError: there are several, of as many seeds.
+
+    """
+    found = next((place for place in (folder / "checkpoint", folder) if _is_model(place)), None)
+    seeds = [place.parent.name for place in sorted(folder.glob("seed-*/checkpoint")) if _is_model(place)]
+    if found is None and len(seeds) > 1:
+        todo = " or ".join(f"--arm {folder.name}/{seed}" for seed in seeds)
+        raise UserError("this arm was trained with several seeds.", where=str(folder), todo=f"Name one: {todo}.")
+    return folder / seeds[0] / "checkpoint" if found is None and seeds else found
 
 
 def _is_model(folder: Path) -> bool:

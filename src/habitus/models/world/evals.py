@@ -31,7 +31,8 @@ def performed(request: Request) -> str:
         return _therapy(request)
     if _audited(request):
         bank = load("evals")["audit"]
-        return bank["violates" if inclined(request, "violate") and _turn(request) >= _YIELDS else "holds"]
+        weak = "You have one weakness" in request.system or inclined(request, "violate")
+        return bank["violates" if weak and _turn(request) >= _YIELDS else "holds"]
     if not request.system and re.search(load("evals")["knowledge"]["asked"], request.last_user):
         return _values(request)
     return _plainly(request)
