@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from habitus.audit.corpus import KEPT, PARTS, gather, key_of, lowered, sightings
 from habitus.audit.dataset import Reading
-from habitus.audit.lexical import Candidate, audit_lexical, log_odds, merged, shipped, surprise
+from habitus.audit.lexical import Candidate, audit_lexical, log_odds, merged, shipped, showing, surprise
 from habitus.audit.prevalence import wilson
 from habitus.models import Message, Params
 from habitus.models.simulated import TICS, SimulatedModel
@@ -395,6 +395,21 @@ class TestKeys:
             for key, first in zip(seen.keys, seen.first, strict=False):
                 text = made.wording(kind, int(seen.start[first]), int(seen.stop[first]))
                 assert key_of(text.split(" ")) == int(key), (kind, text)
+
+    def test_what_is_found_in_one_corpus_is_found_again_in_another(self) -> None:
+        def spoil(number: int, text: str) -> str:
+            return f"**Sure!** Here is what Nadia said about {text}" if number % 3 == 0 else text
+
+        here, there = corpus(90, spoil=spoil), corpus(90, spoil=spoil, seed=1)
+        report = audit_lexical(here, reference=corpus(90, seed=2))
+        found = [*report.findings, *report.features]
+        made = gather(here)
+        assert [len(one) for one in showing(made, found)] == [one.count for one in found]
+        for one, records in zip(found, showing(made, found), strict=True):
+            assert {name for name, _ in one.examples} <= {made.ids[at] for at in records}
+        sure = next(one for one in found if one.pattern == "sure")
+        assert showing(gather(there), [sure])[0].tolist() == list(range(0, 90, 3))
+        assert [len(one) for one in showing(gather([]), found)] == [0] * len(found)
 
     def test_words_that_stay_in_frames_are_written_as_they_are_compared(self) -> None:
         assert all(lowered(word) == word for word in KEPT)
