@@ -120,9 +120,7 @@ def test_mistakes_are_told_in_one_message(study: Path, capsys: pytest.CaptureFix
 def test_without_the_extra_the_command_says_what_to_install(
     study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in [name for name in sys.modules if name.startswith("habitus.evaluate")]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "inspect_ai", None)
+    monkeypatch.setitem(sys.modules, "habitus.evaluate.catalogue", None)
 
     assert habitus("evaluate", study, "--arm", "taught") == 2
     assert 'pip install "habitus[evaluate]"' in capsys.readouterr().err
