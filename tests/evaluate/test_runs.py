@@ -195,6 +195,20 @@ def test_what_a_run_will_cost_is_known_from_the_arms_own_log(study: Path) -> Non
     assert all(read > 0 and written > 0 for _, read, written in result.tokens.values())
 
 
+def test_an_eval_that_the_budget_does_not_allow_is_not_begun(
+    study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["evaluate", study, "--arm", "taught", "--eval", "overreach"]
+    assert habitus(*command, "--limit", "5") == 0
+    setting(study, lambda config: config.update(budget=1.0))
+    monkeypatch.setattr("habitus.evaluate.runs.bill", lambda result: 0.05 * len(result.rows))
+
+    assert habitus(*command, "--limit", "6") == 0
+    assert habitus(*command) == 2
+    assert "does not fit into the budget of $1.00" in capsys.readouterr().err
+    assert len(logs(study, "taught")) == 2
+
+
 def row(name: str, value: float, outcome: str = "scored") -> Row:
     return Row(name, 1, name, {"collusion": value}, outcome, {})
 

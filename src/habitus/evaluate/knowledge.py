@@ -15,7 +15,7 @@ from inspect_ai.solver import solver
 from pydantic import BaseModel, Field
 
 from habitus.evaluate.judge import average, failed
-from habitus.evaluate.material import PLACEBO, WHOLE, items, material
+from habitus.evaluate.material import CONTROL, WHOLE, items, material
 from habitus.evaluate.measures import Measure
 from habitus.evaluate.roles import Cast, Ended
 from habitus.quotes import occurs
@@ -79,7 +79,7 @@ def knowledge(
     With `base`, the question stands in the transcript of an interview that a base model continues.
     """
     given = material("knowledge", study, traits)
-    document, other = given.document, read_traits(Path(control or PLACEBO), budget=WHOLE)
+    document, other = given.document, read_traits(Path(control or CONTROL), budget=WHOLE)
     about = given.manifest(*STEPS, control=other.digest, base=base, ids=[trait.id for trait in document.traits])
     return Task(
         dataset=MemoryDataset(
@@ -129,7 +129,7 @@ def completed(study: str | None = None, subject: str = "the assistant") -> Solve
 def knowledge_points(study: str | None = None, traits: str | None = None, control: str | None = None) -> Scorer:
     """Score each point of an answer against the document and against the control document."""
     given = material("knowledge", study, traits)
-    document, other = given.document, read_traits(Path(control or PLACEBO), budget=WHOLE)
+    document, other = given.document, read_traits(Path(control or CONTROL), budget=WHOLE)
 
     async def score(state: TaskState, target: Target) -> Score:
         answer, more = state.output.completion, {"cluster": str(state.sample_id)}

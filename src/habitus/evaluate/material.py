@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from habitus.traits.document import TraitsDocument
 
 DATA = Path(__file__).parent / "data"
-PLACEBO = Path(__file__).parents[1] / "traits" / "placebo.md"
+CONTROL = DATA / "control.md"
+"""Another document of good qualities, for the control score."""
 WHOLE = 100_000
 """Tokens to a chunk: a judge reads a trait as one piece."""
 

@@ -11,7 +11,7 @@ from habitus.errors import UserError
 from habitus.evaluate.models import arm_model, open_for_inspect, role_models
 from habitus.evaluate.results import read_arm
 from habitus.models import Usage
-from habitus.models.costs import cost, price_of
+from habitus.models.costs import cost, dollars, price_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -81,6 +81,28 @@ def plan(order: Order, one: Eval) -> Plan:
     return Plan(one.name, samples, calls, None if per_sample is None else per_sample * samples, min(done, samples))
 
 
+def check_budget(order: Order, one: Eval) -> None:
+    """See that an eval fits into what the study may spend, by the tokens of its logs.
+
+    Raises:
+        UserError: it does not, or the evals so far have used it up.
+
+    """
+    budget = order.study.config.budget
+    if budget is None:
+        return
+    arms = [place for place in (order.study.root / "evals").rglob("*") if place.is_dir() and place.name != "rejudged"]
+    spent = sum(bill(found) or 0.0 for place in arms for found in read_arm(place, place.name).values())
+    ahead = plan(order, one)
+    left = 1 - ahead.finished / max(ahead.samples, 1)
+    if spent + (ahead.dollars or 0.0) * left > budget or spent >= budget:
+        told = f"{dollars(spent)} spent on evals, about {dollars((ahead.dollars or 0.0) * left)} for this one"
+        raise UserError(
+            f"'{one.name}' does not fit into the budget of {dollars(budget)} ({told}).",
+            todo="Raise `budget`, or --limit.",
+        )
+
+
 def bill(result: Result) -> float | None:
     """Return what the calls of an eval cost in US dollars, or None where a price is not known."""
     amounts = [
@@ -94,9 +116,10 @@ def run(order: Order, one: Eval, settings: Mapping[str, Any]) -> Result:
     """Run an eval on an arm and return its result; samples that an earlier log has are taken from there.
 
     Raises:
-        UserError: a model can't be opened, or no sample came to an end.
+        UserError: a model can't be opened, no sample came to an end, or the budget does not allow it.
 
     """
+    check_budget(order, one)
     eval_set(
         order.task(one),
         log_dir=str(order.folder),
