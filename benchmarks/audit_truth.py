@@ -11,23 +11,35 @@ seeds would draw them. The truth is what the detectors say of the whole corpus, 
 done with a judge that errs in one verdict of ten, either way: as it stands, and with the rate corrected by marks on some of
 the texts, which are the detectors' here.
 
+Last, the rating pass with a model that takes 0.2 s for a call in the mean, log-normally spread, 64 calls in flight: its wall
+against the ideal, which is the latency of all calls over 64, with one call a text and with two. The run with two is also killed
+with -9 half-way and run again. What the ledger holds is paid for; `chain.py` counts at the server, with the calls of the last 10 ms.
+
 Bars: every pattern planted at 5% or more is found in every run, once, and the decoy in none; intervals contain the truth in
-93 samples of 100 for each pattern, those of the erring judge once they are corrected.
+93 samples of 100 for each pattern, those of the erring judge once they are corrected; wall at most 1.05 × ideal, no call of
+the ledger paid again, and after the kill the verdicts of the undisturbed run.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import json
+import os
 import random
+import signal
+import sqlite3
+import subprocess
 import sys
 import tempfile
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from functools import cached_property, partial
+from hashlib import sha256
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -37,7 +49,7 @@ from habitus.audit.dataset import Reading, Text, drawn
 from habitus.audit.passes import Findings, Passes, run_pass
 from habitus.audit.prevalence import LEVELS, prevalence
 from habitus.config import Config
-from habitus.models.ledger import Ledger, StepTotal
+from habitus.models.ledger import Ledger, StepTotal, read_totals
 from habitus.models.simulated import TICS
 from habitus.models.world import plain_text
 from habitus.models.world.auditor import habits, recognised
@@ -46,14 +58,14 @@ from habitus.models.world.tics import drawn as habits_drawn
 from habitus.models.world.tics import planted
 from habitus.prompts import Prompts
 from habitus.recipe import Engine
-from habitus.records import Rated
+from habitus.records import Pattern, Rated
 from habitus.tally import Progress
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Sequence
 
     from habitus.audit.prevalence import Rate
-    from habitus.records import Level, Pattern
+    from habitus.records import Level
 
 RATES = {
     "bottom_line": 0.52, "validation": 0.26, "turnaround": 0.10, "three_parts": 0.10, "em_dash": 0.10, "triplet": 0.05,
@@ -63,6 +75,7 @@ PLANTED = RATES | {"closing_question": RATES["three_parts"]}
 """With what is never drawn by itself: an answer in three parts ends with a question."""
 COMMON, COVERED, ERROR = 0.05, 93, 0.1
 RECORDS, SAMPLE, DRAWS, MARKED = 8_000, 400, 1_000, 80
+LATENCY, CONCURRENCY, CALLS, OVER = 0.2, 64, 5_000, 1.05
 KNOWN = {one.name: one for one in habits()}
 
 
@@ -127,10 +140,11 @@ def write(path: Path, seed: int) -> Corpus:
 
 
 @asynccontextmanager
-async def engine(root: Path, name: str, seed: int, error: float = 0.0) -> AsyncGenerator[Engine]:
+async def engine(root: Path, name: str, seed: int, error: float = 0.0, latency: float = 0.0) -> AsyncGenerator[Engine]:
     """Open an engine with a ledger of that name and the embedded model for every role."""
-    model = f"simulated/world?seed={seed}&judge_error={error}"
-    config = Config.model_validate({"models": {"default": model}, "seed": seed, "audit": {"sample": SAMPLE}})
+    model = f"simulated/world?seed={seed}&judge_error={error}&latency={latency}"
+    chosen = {"models": {"default": model}, "seed": seed, "audit": {"sample": SAMPLE}, "concurrency": CONCURRENCY}
+    config = Config.model_validate(chosen)
     opened = Engine(config, Prompts(None), Ledger(root / f"{name}.db"), folder=root)
     try:
         yield opened
@@ -258,6 +272,75 @@ def tell_costs(run: Run) -> None:
         print(f"{told}: {calls:,.0f} calls, {tokens / 1e6:.2f}M tokens in, {out / 1e6:.2f}M out")
 
 
+async def stream(root: Path, name: str, calls: int) -> None:
+    """Rate texts of the first corpus in so many calls each, and print what it took (in a process of its own)."""
+    patterns = [Pattern.model_validate_json(line) for line in (root / "found-1/patterns.jsonl").open()]
+    texts = list(islice(Reading(str(root / "chats-1.jsonl")), CALLS // calls))
+    recipe = partial(rate, patterns=patterns, per_call=-(-len(patterns) // calls), kind="assistant")
+    async with engine(root, name, 0, latency=LATENCY) as opened:
+        began, cpu = time.monotonic(), time.process_time()
+        done = await run_pass(opened, Progress(), "rating", recipe, texts)
+        took = {"wall": time.monotonic() - began, "cpu": time.process_time() - cpu}
+        took["replayed"] = opened.tally.step("audit/rate").replayed
+    print(json.dumps({**took, "verdicts": sha256("\n".join(map(repr, done)).encode()).hexdigest()}))
+
+
+def streaming(root: Path, name: str, calls: int) -> subprocess.Popen[str]:
+    """Start `stream` in another process."""
+    command = [sys.executable, __file__, "--stream", str(root), "--name", name, "--calls", str(calls)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def streamed(root: Path, name: str, calls: int) -> dict[str, Any]:
+    """Return what `stream` printed, and what the ledger holds then."""
+    process = streaming(root, name, calls)
+    out, _ = process.communicate()
+    assert process.returncode == 0
+    with closing(sqlite3.connect(root / f"{name}.db")) as ledger:
+        row = ledger.execute("SELECT count(*), count(*) - count(DISTINCT key), sum(latency) FROM calls").fetchone()
+    return {**json.loads(out), "calls": row[0], "again": row[1], "ideal": row[2] / CONCURRENCY}
+
+
+def calls_in(path: Path) -> int:
+    """Return how many calls a ledger holds by now."""
+    return sum(one.calls for one in read_totals(path))
+
+
+def killed(root: Path, calls: int) -> tuple[int, dict[str, Any]]:
+    """Return how many calls were paid for when a run was killed half-way, and what it came to when it was run again."""
+    process, ledger = streaming(root, "killed", calls), root / "killed.db"
+    while not ledger.exists() or calls_in(ledger) < CALLS / 2:
+        assert process.poll() is None
+        time.sleep(0.1)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    return calls_in(ledger), streamed(root, "killed", calls)
+
+
+def tell_streaming(root: Path) -> list[str]:
+    """Print what the rating pass takes beside the latency of its calls, and return what misses its bar."""
+    missed = []
+    print(f"\nthe rating pass, {LATENCY} s a call, {CONCURRENCY} in flight\n")
+    print(f"{'':18}{'calls':>8}{'ideal s':>9}{'wall s':>8}{'× ideal':>9}{'CPU ms a call':>15}")
+    whole: dict[str, Any] = {}
+    for calls in (1, 2):
+        whole = streamed(root, f"calls-{calls}", calls)
+        over = whole["wall"] / whole["ideal"]
+        print(
+            f"{f'{calls} a text':18}{whole['calls']:8,}{whole['ideal']:9.1f}{whole['wall']:8.1f}{over:9.3f}"
+            f"{1_000 * whole['cpu'] / whole['calls']:15.2f}", flush=True
+        )  # fmt: skip
+        missed += [f"{calls} calls a text: {over:.3f} × ideal, bar {OVER}"] * (over > OVER)
+    paid, rest = killed(root, 2)
+    is_same = rest["verdicts"] == whole["verdicts"]
+    print(
+        f"killed after {paid:,} calls and run again: {rest['replayed']:,} from the ledger, {rest['calls'] - paid:,} asked, "
+        f"{rest['again']} paid again; verdicts {'the same' if is_same else 'DIFFER'}"
+    )
+    missed += [f"{rest['again']} calls paid again"] * (rest["again"] > 0)
+    return missed + ["the verdicts differ after a kill"] * (not is_same)
+
+
 async def measure(root: Path, number: int) -> list[str]:
     """Print the tables and return the figures that miss their bars."""
     runs = [await full_run(root, seed) for seed in range(1, number + 1)]
@@ -278,9 +361,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--runs", type=int, default=10)
+    parser.add_argument("--stream", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--name", help=argparse.SUPPRESS)
+    parser.add_argument("--calls", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.stream:
+        asyncio.run(stream(arguments.stream, arguments.name, arguments.calls))
+        return
     with tempfile.TemporaryDirectory() as folder:
         missed = asyncio.run(measure(Path(folder), arguments.runs))
+        missed += tell_streaming(Path(folder))
     print(f"{time.process_time():.0f} s CPU")
     if missed and arguments.check:
         sys.exit("missed: " + "; ".join(missed))

@@ -13,9 +13,9 @@ instruction exchanged by the toss of a coin, and how many patterns are found the
 on all words and pairs of words (tf-idf). The first three see what is there and neither length nor counts.
 
 Bars: at least three things that differ at |z| > 5 in each of the first pairs, the length counted among them, and every quote
-where it is said to be; an AUC of 0.80 by patterns and habits for pairs of different makers, within 0.06 of 0.5 with the answers
-exchanged. Pairs of one maker, or of which one was trained on the other's answers, have no bar. One pair of different makers is below
-it and has a floor of its own: llama-2-70b-chat and gpt-3.5-turbo differ in little that reaches z = 3 in 402 answers of each.
+where it is said to be; an AUC of 0.70 by patterns and habits for pairs of different makers (four of the five reach 0.85;
+llama-2-70b-chat and gpt-3.5-turbo differ in little that reaches z = 3 in 402 answers of each), within 0.06 of 0.5 with the answers
+exchanged. Pairs of one maker, or of which one was trained on the other's answers, have no bar.
 
 Needs the real data in ../shared/data, and scikit-learn: pip install "habitus[audit]".
 """
@@ -64,9 +64,7 @@ NEAR = (
     ("phi-2-dpo", "phi-2-sft"),
 )
 """Of one maker, trained on the same preferences, or one on the other's answers."""
-LOWER = {("llama-2-70b-chat-hf", "gpt-3.5-turbo-0613"): 0.70}
-"""Below the bar; so that it is seen if it falls further."""
-LEAST_AUC, CHANCE, LARGE_Z, LEAST_LARGE = 0.80, 0.06, 5.0, 3
+LEAST_AUC, CHANCE, LARGE_Z, LEAST_LARGE = 0.70, 0.06, 5.0, 3
 TOLD, MOST = 4, 200
 """Findings printed of each, and found in each half."""
 
@@ -216,8 +214,8 @@ def tell_apart(pairs: Iterable[tuple[str, str]], bar: float) -> list[str]:
             f"{mean(apart.exchanged):11.3f}{mean(apart.by_chance):10.1f}{mean(apart.length):8.3f}{mean(apart.words):7.3f}",
             flush=True,
         )
-        if mean(apart.auc) < (least := LOWER.get((one, other), bar)):
-            missed.append(f"{one}, {other}: AUC {mean(apart.auc):.3f}, bar {least:.2f}")
+        if mean(apart.auc) < bar:
+            missed.append(f"{one}, {other}: AUC {mean(apart.auc):.3f}, bar {bar:.2f}")
         if abs(mean(apart.exchanged) - 0.5) > CHANCE:
             missed.append(f"{one}, {other}: AUC {mean(apart.exchanged):.3f} with the answers exchanged")
     return missed
@@ -234,9 +232,7 @@ def main() -> None:
     missed = [each for pair in WAYS for each in tell_ways(*pair)]
     heads = f"{'found':>6}{'by them':>8}{'and habits':>13}{'exchanged':>11}{'found so':>10}{'length':>8}{'words':>7}"
     print(f"\n{'':52}{heads}")
-    print(
-        f"different makers, bar {LEAST_AUC:.2f}, but for {', '.join(f'{one}, {other}: {least:.2f}' for (one, other), least in LOWER.items())}"
-    )
+    print(f"different makers, bar {LEAST_AUC:.2f}")
     missed += tell_apart(MAKERS, LEAST_AUC)
     print("of one maker, of the same preferences, or one trained on the other's answers")
     missed += tell_apart(NEAR, 0)
