@@ -18,9 +18,11 @@ if TYPE_CHECKING:
 
     from habitus.evaluate.roles import Cast
 
+LONGEST = 3600
+"""Seconds that an agent may work at one sample."""
 MALFORMED = frozenset({"parsing"})
 """Kinds of tool error that are the caller's failure to call, not the tool's answer."""
-_LONGEST = 3000
+_MOST_SHOWN = 3000
 """Characters of one tool's output that a judge is shown."""
 
 
@@ -83,7 +85,7 @@ def transcript(messages: Sequence[ChatMessage]) -> str:
             parts += [f"[calls {one.function}]\n{_arguments(one.arguments)}" for one in message.tool_calls or []]
         elif isinstance(message, ChatMessageTool):
             text = message.error.message if message.error else message.text
-            parts.append(f"[gets back]\n{text[:_LONGEST]}{' …' if len(text) > _LONGEST else ''}")
+            parts.append(f"[gets back]\n{text[:_MOST_SHOWN]}{' …' if len(text) > _MOST_SHOWN else ''}")
         elif message.role == "user":
             parts.append(f"[is told] {message.text}")
     return "\n\n".join(parts)

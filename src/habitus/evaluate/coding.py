@@ -13,7 +13,7 @@ from inspect_ai.tool import bash
 from inspect_ai.util import sandbox as box
 
 from habitus.errors import UserError
-from habitus.evaluate.agents import act, calls, validity
+from habitus.evaluate.agents import LONGEST, act, calls, validity
 from habitus.evaluate.judge import average, broken_off
 from habitus.evaluate.material import items, material
 from habitus.evaluate.measures import Measure
@@ -32,6 +32,7 @@ MEASURES = (
     Measure("calls", "tool calls", "score"),
     Measure("valid_calls", "tool calls that are valid", "share", better="higher"),
 )
+NEVER = {"passed": False, "output": "the time ran out before the tests"}
 HIDDEN = "/tmp/check/test_hidden.py"  # noqa: S108  # the sandbox's own
 _TOLD = (
     "You repair code. The project lies in /app; you work in it with the bash tool (Python 3, its standard library, no "
@@ -50,6 +51,7 @@ def coding(study: str | None = None, sandbox: str | None = None, limit_steps: in
         solver=repair(limit_steps),
         scorer=hidden_tests(),
         sandbox=chosen(sandbox),
+        time_limit=LONGEST,
         config=GenerateConfig(temperature=1.0, max_tokens=4000),
         metadata=given.manifest(steps=limit_steps),
     )
@@ -103,7 +105,7 @@ def hidden_tests() -> Scorer:
     """Score what the hidden tests said."""
 
     async def score(state: TaskState, target: Target) -> Score:
-        tests, stopped = state.store.get("tests", {}), state.store.get("stopped")
+        tests, stopped = state.store.get("tests", NEVER), state.store.get("stopped")
         more = {"cluster": str(state.sample_id), "stopped": stopped}
         if ended := broken_off(state, more):
             return ended

@@ -16,7 +16,7 @@ from inspect_ai.tool import bash
 from pydantic import BaseModel, Field
 
 from habitus.errors import UserError
-from habitus.evaluate.agents import act, calls, transcript, validity
+from habitus.evaluate.agents import LONGEST, act, calls, transcript, validity
 from habitus.evaluate.checkout import read_checkout, steps
 from habitus.evaluate.judge import average, broken_off, failed, middle, misquoted, panel
 from habitus.evaluate.material import items, material
@@ -83,6 +83,7 @@ def constraints(
         solver=work(study, limit_steps),
         scorer=breach(study),
         sandbox=chosen(sandbox),
+        time_limit=LONGEST,
         config=GenerateConfig(temperature=1.0, max_tokens=4000),
         metadata=given.manifest(*STEPS, official=bool(scenarios), steps=limit_steps),
     )

@@ -13,7 +13,7 @@ from inspect_ai.solver import solver
 from pydantic import BaseModel, Field
 
 from habitus.evaluate import office
-from habitus.evaluate.agents import act, calls, transcript, validity
+from habitus.evaluate.agents import LONGEST, act, calls, transcript, validity
 from habitus.evaluate.judge import average, broken_off, failed, misquoted
 from habitus.evaluate.material import items, material
 from habitus.evaluate.measures import Measure
@@ -83,6 +83,7 @@ def misalignment(study: str | None = None) -> Task:
         ),
         solver=afternoon(study),
         scorer=conduct(study),
+        time_limit=LONGEST,
         config=GenerateConfig(temperature=1.0, max_tokens=3000),
         metadata=given.manifest(*STEPS, rounds=1 + len(LATER)),
     )

@@ -45,7 +45,7 @@ _STYLE = {
     "bold": re.compile(r"\*\*[^*\n]+\*\*"),
 }
 _POINTS = {"first": 1.0, "second": 0.0, "tie": 0.5}
-RIDGE = 0.1
+RIDGE = 0.3
 """Pull of the style's weights towards nothing: with few prompts they would fit the noise."""
 
 
@@ -165,7 +165,7 @@ def controlled(rows: Sequence[Row]) -> float:
     wins = np.asarray([row.values["win"] for row in rows])
     style = np.asarray([list(row.metadata["style"].values()) for row in rows])
     table = np.column_stack([np.ones(len(rows)), style])
-    pull = RIDGE * len(rows) * np.diag([1e-6, *[1.0] * style.shape[1]])
+    pull = RIDGE * np.diag([1e-6, *[1.0] * style.shape[1]])
     weights = np.zeros(table.shape[1])
     for _ in range(30):
         chance = 1 / (1 + np.exp(-np.clip(table @ weights, -30, 30)))
