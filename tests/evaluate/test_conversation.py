@@ -16,9 +16,9 @@ from pydantic import BaseModel
 
 from habitus.errors import UserError
 from habitus.evaluate.conversation import Exchange, out_of_role
-from habitus.evaluate.judge import middle, misquoted, panel, same_model
+from habitus.evaluate.judge import middle, misquoted, panel
 from habitus.evaluate.knowledge import knowledge
-from habitus.evaluate.roles import BOUNDS, TRIES, Cast, Ended
+from habitus.evaluate.roles import BOUNDS, TRIES, Cast, Ended, same_model
 from habitus.prompts import Prompts
 from inspections import OF_INSPECT, WORLD
 
@@ -116,6 +116,12 @@ async def test_a_panel_leaves_out_the_model_that_is_judged(cast: Cast) -> None:
     cast.roles["judge"] = [same]
     with pytest.raises(Ended, match="would judge itself"):
         await panel(cast, "evaluate/grade", Grade, letter="…")
+
+
+async def test_of_several_judges_one_that_is_not_the_model_under_test_is_asked(cast: Cast) -> None:
+    cast.roles["judge"] = [Scripted("hf/target"), Scripted("openai/judge", good(2))]
+
+    assert (await cast.ask("judge", "evaluate/grade", Grade, letter="…")).score == 2
 
 
 async def test_a_panel_goes_on_without_a_judge_that_fails(cast: Cast) -> None:

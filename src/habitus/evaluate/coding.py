@@ -105,7 +105,8 @@ def hidden_tests() -> Scorer:
     """Score what the hidden tests said."""
 
     async def score(state: TaskState, target: Target) -> Score:
-        tests, stopped = state.store.get("tests", NEVER), state.store.get("stopped")
+        tests: dict[str, Any] = state.store.get("tests", NEVER)
+        stopped = state.store.get("stopped")
         more = {"cluster": str(state.sample_id), "stopped": stopped}
         if ended := broken_off(state, more):
             return ended

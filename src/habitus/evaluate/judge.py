@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from inspect_ai.scorer import SampleScore, Score, metric  # Inspect reads the annotations
 
-from habitus.evaluate.roles import Ended
+from habitus.evaluate.roles import Ended, same_model
 from habitus.quotes import occurs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from inspect_ai.model import Model
     from inspect_ai.scorer import Metric
     from inspect_ai.solver import TaskState
     from pydantic import BaseModel
@@ -55,11 +54,6 @@ async def panel(
     if last and not found:
         raise last
     return found
-
-
-def same_model(one: Model, other: Model) -> bool:
-    """Tell whether two models are one; the simulated world plays every part and is never one with itself."""
-    return str(one) == str(other) and "simulated/" not in str(one)
 
 
 def middle(scores: list[float]) -> float:

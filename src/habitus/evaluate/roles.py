@@ -76,8 +76,14 @@ class Cast:
         """Answers of each role that could not be used as they came, and were asked for again."""
 
     def model(self, role: str) -> Model:
-        """Return the first model that plays a role."""
-        return self.models(role)[0] if role in model_roles() else get_model()
+        """Return the first model that plays a role; of several judges, the first that is not the model under test."""
+        if role not in model_roles():
+            return get_model()
+        found = self.models(role)
+        if role == "judge" and len(found) > 1:
+            target = self.model("target")
+            found = [one for one in found if not same_model(one, target)]
+        return found[0]
 
     def models(self, role: str) -> list[Model]:
         """Return every model that plays a role: a panel may have several judges."""
@@ -141,6 +147,11 @@ class Cast:
             digest = blake2b(f"{self._seat}/{draw}".encode(), digest_size=4).digest()
             config.seed = int.from_bytes(digest) >> 1
         return config
+
+
+def same_model(one: Model, other: Model) -> bool:
+    """Tell whether two models are one; the simulated world plays every part and is never one with itself."""
+    return str(one) == str(other) and "simulated/" not in str(one)
 
 
 def _provider(model: Model) -> str:
