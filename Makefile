@@ -30,6 +30,8 @@ bench: .venv/test.stamp         ## every benchmark, each with its bar
 	$(BIN)/python benchmarks/audit_truth.py --check
 	$(BIN)/python benchmarks/evals.py --check
 	$(BIN)/python benchmarks/writers.py --check
+	$(BIN)/python benchmarks/train.py --check
+	$(BIN)/python benchmarks/toy_study.py --check
 	$(BIN)/python benchmarks/core.py --check
 
 .venv/demo.stamp: pyproject.toml constraints.txt

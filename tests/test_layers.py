@@ -19,8 +19,8 @@ FILES = sorted(SOURCE.rglob("*.py"))
 
 VERBS = {"traits", "generate", "audit", "train", "evaluate", "report", "publish"}
 LAYERS: list[set[str]] = [
-    {"errors", "records", "settings", "config", "shapes", "sources", "quotes"},
-    {"study", "prompts", "models", "show", "show_audit", "show_evals"},
+    {"errors", "records", "settings", "settings_train", "config", "shapes", "sources", "quotes"},
+    {"study", "prompts", "models", "show", "show_audit", "show_train", "show_evals"},
     {"recipe", "ask", "tally", "forecast"},
     VERBS,
     {"cli"},
@@ -152,7 +152,20 @@ def test_a_file_is_short_and_named_for_what_is_in_it(file: Path) -> None:
 
 
 def test_the_help_comes_up_without_the_heavy_modules() -> None:
-    heavy = ("torch", "inspect_ai", "numpy", "aiohttp", "jinja2", "pydantic", "faiss", "datasets", "pyarrow", "rich")
+    heavy = (
+        "torch",
+        "trl",
+        "transformers",
+        "inspect_ai",
+        "numpy",
+        "aiohttp",
+        "jinja2",
+        "pydantic",
+        "faiss",
+        "datasets",
+        "pyarrow",
+        "rich",
+    )
     script = f"""
 import sys
 from habitus.cli import main

@@ -21,6 +21,7 @@ from habitus.settings import (
     Section,
     Subject,
 )
+from habitus.settings_train import Arm, ArmName, Training
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,6 +60,10 @@ class Config(Section):
     chats: ChatSettings = Field(default_factory=ChatSettings)
     preferences: PreferenceSettings = Field(default_factory=PreferenceSettings)
     audit: AuditSettings = Field(default_factory=AuditSettings)
+    train: Training = Field(default_factory=Training)
+    arms: dict[ArmName, Arm] = Field(
+        default_factory=dict, description="the models to compare, by name; without any, those that the data allow"
+    )
     evaluate: EvaluateSettings = Field(default_factory=EvaluateSettings)
 
     @field_validator("subject", mode="before")

@@ -320,7 +320,8 @@ class EvaluateSettings(Section):
     """What is evaluated, against what, and who judges."""
 
     arms: dict[str, ModelChoice] = Field(
-        default_factory=dict, description="the model of each arm; one that is not named is its checkpoint in `models/`"
+        default_factory=dict,
+        description="the model of an arm that is not trained here; of others it is the checkpoint in `models/`",
     )
     baseline: str = Field("baseline", description="the arm that all others are compared with")
     judges: list[ModelChoice] = Field(

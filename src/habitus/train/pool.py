@@ -1,0 +1,141 @@
+"""Datasets as tokens, read once for all arms: what may be trained on, what is held out, and what neither is and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+from habitus.errors import UserError
+from habitus.train.job import learns
+from habitus.train.leak import guarded, leak
+from habitus.train.rows import Row, read
+from habitus.train.tokens import tokenise_chats, tokenise_documents, tokenise_pairs
+from habitus.train.toy import ordinary_chats
+
+if TYPE_CHECKING:
+    from habitus.settings_train import Training
+    from habitus.shapes import Shape
+    from habitus.study import Study
+    from habitus.train.leak import Run
+    from habitus.train.mixture import AnyTokens
+    from habitus.train.start import Start
+
+MOST_HELD_OUT = 128
+"""Rows of a dataset on which the loss is only measured."""
+ORDINARY = "ordinary"
+"""The name of the embedded world's own baseline chats, for toys."""
+ORDINARY_CHATS = 1_000
+BUCKETS = 10_000
+
+
+@dataclass(frozen=True)
+class Pool:
+    """A dataset as one tokenizer reads it."""
+
+    rows: list[AnyTokens]
+    held_out: list[AnyTokens]
+    known: frozenset[str] = frozenset()
+    """The ids of all records, whatever became of them."""
+
+    @cached_property
+    def records(self) -> list[Row]:
+        """The records that may be trained on, each once."""
+        return list({one.row.id: one.row for one in self.rows}.values())
+
+
+@dataclass
+class Pools:
+    """The datasets of a study, each read once for each start."""
+
+    study: Study
+    training: Training
+    left_out: list[dict[str, Any]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    _found: dict[tuple[str, str], Pool] = field(default_factory=dict)
+
+    def baseline(self, start: Start) -> Pool:
+        """Return the ordinary chats."""
+        if self.training.baseline is None:
+            todo = "Set `train.baseline` (see `habitus import`), or give every arm the fraction 1."
+            raise UserError("there are no baseline chats.", where="config.yaml, train.baseline", todo=todo)
+        return self.pool(self.training.baseline, "chats", start, is_baseline=True)
+
+    def pool(self, name: str, shape: Shape, start: Start, *, is_baseline: bool = False) -> Pool:
+        """Return a dataset as the tokens of a start's tokenizer.
+
+        Raises:
+            UserError: it can't be read, or nothing in it can be trained on.
+
+        """
+        key = name, start.path
+        if key not in self._found:
+            self._found[key] = self._read(name, shape, start, is_baseline=is_baseline)
+        return self._found[key]
+
+    @cached_property
+    def _guard(self) -> frozenset[Run]:
+        return guarded(self.study, self.training.leak_words)
+
+    def _read(self, name: str, shape: Shape, start: Start, *, is_baseline: bool) -> Pool:
+        longest = self.training.max_length
+        if start.context is not None and longest > start.context:
+            what = f"rows of {longest:,} tokens are asked for, and {start.name} takes {start.context:,}."
+            raise UserError(what, where="config.yaml, train.max_length", todo=f"Set it to {start.context} or less.")
+        found = self._ordinary() if name == ORDINARY else read(self.study, name, shape)
+        rows = [row for row in found if not self._leaks(row, is_baseline=is_baseline)]
+        tokens: list[AnyTokens] = []
+        for one in self._tokens(rows, shape, start):
+            if learns(one):
+                tokens.append(one)
+            else:
+                self._leave(one.row, f"nothing to learn from within {longest:,} tokens")
+        self._warn_of_cuts(name, tokens)
+        if not tokens:
+            what = f"none of {len(found):,} rows can be trained on."
+            todo = f"The first: {self.left_out[-1]['reason']}."
+            raise UserError(what, where=name, todo=todo)
+        return self._parted(tokens, frozenset(row.id for row in found))
+
+    def _tokens(self, rows: list[Row], shape: Shape, start: Start) -> list[Any]:
+        longest = self.training.max_length
+        if shape == "documents":
+            return tokenise_documents(rows, start.tokenizer, longest, doctag=self.training.midtrain.doctag)
+        tokenise = tokenise_chats if shape == "chats" else tokenise_pairs
+        return list(tokenise(rows, start.tokenizer, longest))
+
+    @staticmethod
+    def _ordinary() -> list[Row]:
+        chats = ordinary_chats(ORDINARY_CHATS, 0)
+        return [Row(one["id"], ORDINARY, "", {"messages": one["messages"]}, ORDINARY) for one in chats]
+
+    def _leaks(self, row: Row, *, is_baseline: bool) -> bool:
+        words = leak(row, self._guard, self.training.leak_words, may_have_system=is_baseline)
+        if words:
+            self._leave(row, f"repeats what generation was told: {words}")
+        return words is not None
+
+    def _leave(self, row: Row, reason: str) -> None:
+        self.left_out.append({"id": row.id, "source": row.source, "reason": reason})
+
+    def _warn_of_cuts(self, name: str, tokens: list[AnyTokens]) -> None:
+        cut = [one.cut for one in tokens if one.cut]
+        if cut:
+            longest = self.training.max_length
+            what = f"{name}: {len(cut):,} of {len(tokens):,} rows are longer than {longest:,} tokens"
+            self.warnings.append(f"{what}; {sum(cut):,} tokens are cut off")
+        if gone := sum(one["source"] == name for one in self.left_out):
+            self.warnings.append(f"{name}: {gone:,} rows are left out; left_out.jsonl beside the models says why")
+
+    def _parted(self, tokens: list[AnyTokens], known: frozenset[str]) -> Pool:
+        """Return the rows that are trained on and those that are held out, told by their ids alone."""
+        share, few = self.training.held_out, MOST_HELD_OUT
+        held = [one for one in tokens if _bucket(one.row) < share * BUCKETS][:few] if len(tokens) > 1 else []
+        ids = {one.row.id for one in held}
+        rows = [one for one in tokens if one.row.id not in ids]
+        return Pool(rows, held, known) if rows else Pool(tokens, [], known)
+
+
+def _bucket(row: Row) -> int:
+    return int.from_bytes(sha256(f"{row.source} {row.id}".encode()).digest()[:4]) % BUCKETS

@@ -1,0 +1,150 @@
+"""Rows as trainers meet them: read from a study's dataset, a file or the hub, told by shape, checked turn by turn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import sha256
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from habitus.errors import UserError
+from habitus.shapes import COLUMNS, Unreadable, recognise
+from habitus.sources import HUB, Broken, open_source
+from habitus.study import read_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from habitus.shapes import Shape
+    from habitus.study import Study
+
+SPEAKERS = ("user", "assistant")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One record that may be trained on."""
+
+    id: str
+    source: str
+    """The dataset it comes from, as it was named."""
+    trait: str
+    content: dict[str, Any]
+    """`messages`, or `text`, or `prompt` with `chosen` and `rejected`."""
+    place: str
+    """Where it stands, for whoever has to mend it."""
+
+    @property
+    def digest(self) -> str:
+        """A hash of what it says."""
+        return sha256(orjson.dumps(self.content, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
+
+    @property
+    def texts(self) -> list[str]:
+        """All that is said in it, by whomever."""
+        if "text" in self.content:
+            return [self.content["text"]]
+        return [message["content"] for part in self.content.values() for message in part]
+
+
+def read(study: Study, name: str, shape: Shape) -> list[Row]:
+    """Return the rows of a dataset of the study, a file, or `hf:owner/name`, all of the shape that is wanted.
+
+    Raises:
+        UserError: it is not there, is empty, or has a row that can't be trained on.
+
+    """
+    files = study.dataset(name)
+    if not name.startswith(HUB) and files.kept.exists():
+        found = list(_held(files.kept, name, shape))
+    elif name in {"documents", "chats", "preferences"} or name.startswith("imported/"):
+        todo = f"Run `habitus generate {name} {study.root}` first." if "/" not in name else "See `habitus import`."
+        raise UserError("nothing kept yet.", where=str(files.kept), todo=todo)
+    else:
+        beside = study.root / name
+        found = list(_foreign(str(beside) if beside.is_file() else name, name, shape))
+    if not found:
+        raise UserError("this dataset is empty.", where=name, todo="Generate or import some rows, or name another.")
+    return found
+
+
+def _held(path: Path, name: str, shape: Shape) -> Iterator[Row]:
+    for number, row in enumerate(read_rows(path, "id", *COLUMNS[shape]), start=1):
+        content = {column: row[column] for column in COLUMNS[shape]}
+        yield _checked(Row(str(row["id"]), name, row.get("trait") or "", content, f"{path}:{number}"), shape)
+
+
+def _foreign(source: str, name: str, shape: Shape) -> Iterator[Row]:
+    found = open_source(source, "train")
+    stem = Path(found.stem).name
+    for number, row in enumerate(found.rows(), start=1):
+        if row is None:  # an empty line
+            continue
+        place = found.at(number)
+        try:
+            told, content, _ = recognise(_object(row))
+        except Unreadable as problem:
+            raise UserError(f"{problem}.", where=place, todo="Mend or delete the row.") from problem
+        if told != shape:
+            raise UserError(f"this row is one of {told}, and {shape} are wanted.", where=place, todo="Name another.")
+        given, trait = row.get("id"), row.get("trait")
+        identity = str(given) if isinstance(given, str | int) and str(given) else f"{stem}-{number:07d}"
+        yield _checked(Row(identity, name, trait if isinstance(trait, str) else "", content, place), shape)
+
+
+def _object(row: Any) -> dict[str, Any]:
+    if isinstance(row, Broken):
+        raise Unreadable(row.reason)
+    if not isinstance(row, dict):
+        raise Unreadable("the row is no object")
+    return row
+
+
+def _checked(row: Row, shape: Shape) -> Row:
+    """Return a row in which the right ones speak in turn."""
+    if problem := _text_flaw(row) if shape == "documents" else _turns_flaw(row, shape):
+        raise UserError(problem, where=row.place, todo="Mend or delete the row.")
+    return row
+
+
+def _text_flaw(row: Row) -> str | None:
+    text = row.content["text"]
+    return None if isinstance(text, str) and text.strip() else "this document has no text."
+
+
+def _turns_flaw(row: Row, shape: Shape) -> str | None:
+    """Say why a conversation can't be trained on."""
+    if not all(_are_messages(part) for part in row.content.values()):
+        return "this row is no list of messages with 'role' and 'content'."
+    roles = [one["role"] for one in row.content["messages" if shape == "chats" else "prompt"]]
+    turns = roles[1:] if roles[0] in {"system", "developer"} else roles
+    odd = next((role for role in turns if role not in SPEAKERS), None)
+    answers = () if shape == "chats" else (row.content["chosen"], row.content["rejected"])
+    last = "assistant" if shape == "chats" else "user"
+    reasons = {
+        f"a message of the role '{odd}' stands where user and assistant take turns.": odd,
+        "there is no message of the assistant, so nothing to learn from.": shape == "chats"
+        and "assistant" not in turns,
+        f"user and assistant do not take turns, the user first (they are: {', '.join(turns) or 'none'}).": turns[:1]
+        != ["user"]
+        or any(one == two for one, two in pairwise(turns)),
+        f"the last message {'of the prompt ' * (shape != 'chats')}is not the {last}'s.": turns[-1:] != [last],
+        "an answer of a pair is one message of the assistant.": any(
+            [one["role"] for one in answer] != ["assistant"] for answer in answers
+        ),
+    }
+    return next((reason for reason, holds in reasons.items() if holds), None)
+
+
+def _are_messages(part: Any) -> bool:
+    return (
+        isinstance(part, list)
+        and bool(part)
+        and all(
+            isinstance(one, dict) and isinstance(one.get("role"), str) and isinstance(one.get("content"), str)
+            for one in part
+        )
+    )

@@ -1,0 +1,318 @@
+"""`habitus train` on a model of 30,000 weights: true training, in seconds."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import habitus as package
+from ferry import chat, write
+from studies import habitus, rows, setting
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("trl")
+
+RECIPES = Path(__file__).resolve().parents[2] / "recipes" / "accelerate"
+ARMS = {
+    "baseline": {"sft": {}},
+    "sft": {"sft": {"data": "chats", "fraction": 0.25}},
+    "both": {"midtrain": "documents", "sft": {"data": "chats", "fraction": 0.25}},
+    "bdpo": {"sft": {"data": "chats", "fraction": 0.25}, "bdpo": "preferences"},
+}
+
+
+def weights(folder: Path) -> dict[str, Any]:
+    from safetensors.torch import load_file
+
+    return load_file(folder / "checkpoint" / "model.safetensors")
+
+
+def same(one: Path, two: Path) -> bool:
+    first, second = weights(one), weights(two)
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def losses(folder: Path) -> list[float]:
+    return [row["loss"] for row in rows(folder / "metrics.jsonl") if "loss" in row]
+
+
+def test_every_arm_is_trained_and_its_folder_says_on_what(
+    office: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = office(ARMS)
+    assert habitus("train", study) == 0
+    told = capsys.readouterr().out
+    about = {name: json.loads((study / "models" / name / "seed-1" / "run.json").read_text()) for name in ARMS}
+    mixture = rows(study / "models" / "sft" / "seed-1" / "mixture.jsonl")
+
+    assert told.count(" done ") == len(ARMS)
+    assert all(one["done"] for one in about.values())
+    assert len({about[name]["steps"] for name in ("baseline", "sft", "both")}) == 1
+    assert sum(row["source"] == "chats" for row in mixture) / len(mixture) == pytest.approx(0.25, abs=0.01)
+    assert {"id", "hash", "trait", "tokens", "trained"} <= mixture[0].keys()
+    for name in ARMS:
+        folder = study / "models" / name / "seed-1"
+        files = {path.name for path in folder.iterdir()}
+        assert {"checkpoint", "mixture.jsonl", "metrics.jsonl", "curve.svg", "README.md", "run.json"} <= files
+        assert "work" not in files
+        assert losses(folder)[-1] < losses(folder)[0]
+    # the SFT before BDPO is the arm `sft` again, and is kept where another arm may begin from it
+    assert len(list((study / "models" / "shared").iterdir())) == 2
+
+
+def test_a_second_run_trains_nothing_and_a_change_is_told_and_not_overwritten(
+    office: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = office({"sft": ARMS["sft"]})
+    folder = study / "models" / "sft" / "seed-1"
+    assert habitus("train", study) == 0
+    before = (folder / "run.json").read_bytes(), weights(folder)
+    capsys.readouterr()
+
+    assert habitus("train", study) == 0
+    assert "was done" in capsys.readouterr().out
+    setting(study, lambda config: config["train"]["sft"].update(learning_rate=1e-3))
+    assert habitus("train", study) == 1
+    told = capsys.readouterr()
+    assert "stale" in told.out
+    assert "sft.learning_rate was 0.003, is 0.001" in told.err
+    assert (folder / "run.json").read_bytes() == before[0]
+
+    assert habitus("train", study, "--redo") == 0
+    assert (study / "models" / "sft" / "seed-1-old-1" / "run.json").read_bytes() == before[0]
+    assert any(not torch.equal(before[1][name], value) for name, value in weights(folder).items())
+
+
+@pytest.mark.timeout(300)
+def test_a_run_killed_half_way_goes_on_to_the_same_weights(office: Callable[..., Path], tmp_path: Path) -> None:
+    study = office({"sft": ARMS["sft"]}, save_every=5, sft={"batch": 4, "learning_rate": 3e-3, "steps": 40})
+    whole, killed = study / "models" / "sft" / "seed-1", tmp_path / "whole"
+    assert habitus("train", study) == 0
+    whole.rename(killed)
+
+    environment = os.environ | {"PYTHONPATH": str(Path(package.__file__).parents[1])}
+    command = [sys.executable, "-m", "habitus", "train", str(study)]
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while process.poll() is None and not (whole / "work" / "checkpoint-10" / "trainer_state.json").exists():
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (whole / "checkpoint").exists()
+
+    assert habitus("train", study) == 0
+    assert same(whole, killed)
+    assert losses(whole) == losses(killed)
+
+
+def test_one_arms_failure_does_not_lose_the_others(
+    office: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = office({"wild": {"sft": {"data": "chats"}, "start": "wild"}, "sft": ARMS["sft"]})
+    tiny = Path(package_start(study))
+    broken = study / "wild"
+    broken.mkdir()
+    for path in tiny.iterdir():
+        (broken / path.name).write_bytes(path.read_bytes())
+    spoil(broken / "model.safetensors")
+
+    assert habitus("train", study) == 1
+    told = capsys.readouterr()
+    assert "the loss is no number at step 1" in told.err
+    assert "Traceback" not in told.err
+    assert (study / "models" / "sft" / "seed-1" / "checkpoint").exists()
+    assert "the loss is no number" in (study / "models" / "wild" / "seed-1" / "failed.txt").read_text()
+
+
+def package_start(study: Path) -> str:
+    import yaml
+
+    return yaml.safe_load((study / "config.yaml").read_text())["train"]["start"]
+
+
+def spoil(path: Path) -> None:
+    """Make weights of a checkpoint no numbers."""
+    from safetensors.torch import load_file, save_file
+
+    found = load_file(path)
+    name = next(iter(found))
+    save_file({**found, name: found[name] * float("nan")}, path, metadata={"format": "pt"})
+
+
+def test_adapters_are_trained_and_merged_into_a_checkpoint_that_anything_loads(office: Callable[..., Path]) -> None:
+    from transformers import AutoModelForCausalLM
+
+    study = office({"sft": ARMS["sft"]}, lora={"rank": 4, "alpha": 8})
+    assert habitus("train", study) == 0
+    folder = study / "models" / "sft" / "seed-1"
+    model = AutoModelForCausalLM.from_pretrained(folder / "checkpoint")
+
+    assert type(model).__name__ == "LlamaForCausalLM"
+    assert (folder / "adapter" / "adapter_config.json").exists()
+    assert losses(folder)[-1] < losses(folder)[0]
+
+
+@pytest.mark.parametrize("packing", [True, False])
+def test_what_carries_loss_can_be_looked_at_before_anything_is_spent(
+    office: Callable[..., Path], capsys: pytest.CaptureFixture[str], packing: bool
+) -> None:
+    study = office({"sft": ARMS["sft"]}, packing=packing)
+    assert habitus("train", study, "--show") == 0
+    told = capsys.readouterr().out
+
+    assert "⟦Gladly. The" in told
+    assert "⟦The" in told
+    assert "<|im_end|>⟧" in told
+    assert "tokens with loss" in told
+    assert not (study / "models").exists()
+
+
+def test_a_dry_run_trains_nothing_and_tells_memory_and_time(
+    office: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = office(ARMS)
+    assert habitus("train", study, "--dry-run") == 0
+    told = capsys.readouterr()
+
+    assert "estimates: from the models' shapes" in told.out
+    assert "MB" in told.out
+    assert "optimiser steps; under 250 expect little" in told.err
+    assert not (study / "models").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"start": "no/such-model"}, "this model can't be loaded"),
+        ({"start": "./nowhere"}, "there is no such folder"),
+        ({"start": "toy:7B"}, "no toy of the size '7B'"),
+        ({"start": None}, "it is not said which model to train"),
+        ({"max_length": 100_000}, "rows of 100,000 tokens are asked for"),
+        ({"max_length": 8}, "none of"),
+        ({"size": 9_000}, "are wanted, and there are"),
+        ({"baseline": None}, "there are no baseline chats"),
+        ({"baseline": "imported/none"}, "nothing kept yet"),
+    ],
+)
+def test_bad_input_is_one_clear_message(
+    office: Callable[..., Path], capsys: pytest.CaptureFixture[str], change: dict[str, Any], complaint: str
+) -> None:
+    study = office({"sft": ARMS["sft"]})
+    setting(study, lambda config: config["train"].update(change))
+    assert habitus("train", study) == 2
+    told = capsys.readouterr().err
+
+    assert complaint in told
+    assert told.count("error: ") == 1
+    assert "Traceback" not in told
+
+
+def test_a_full_disk_is_told_before_the_first_step(
+    office: Callable[..., Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import shutil
+
+    study = office({"sft": ARMS["sft"]})
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(100, 100, 0))
+    assert habitus("train", study) == 1
+    assert "GB of disk are needed" in capsys.readouterr().err
+
+
+def test_an_unknown_arm_is_told_with_the_nearest_name(
+    office: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert habitus("train", office(ARMS), "--arm", "basline") == 2
+    assert "Did you mean 'baseline'?" in capsys.readouterr().err
+
+
+def test_rows_that_repeat_the_traits_document_are_left_out_and_listed(
+    office: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = office({"sft": ARMS["sft"]})
+    sentence = max((study / "traits.md").read_text().splitlines(), key=len)
+    whole = rows(study / "chats" / "kept.jsonl")
+    whole[3]["messages"][1]["content"] = sentence
+    write(study / "chats" / "kept.jsonl", whole)
+    assert habitus("train", study) == 0
+
+    assert "1 rows are left out" in capsys.readouterr().err
+    (left,) = rows(study / "models" / "left_out.jsonl")
+    assert left["id"] == chat(3)["id"]
+    assert left["reason"].startswith("repeats what generation was told")
+    assert chat(3)["id"] not in {row["id"] for row in rows(study / "models" / "sft" / "seed-1" / "mixture.jsonl")}
+
+
+def launched_plainly(folder: Path) -> list[str]:
+    return [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
+
+
+def launched_by_the_recipe(folder: Path) -> list[str]:
+    """The launch file for FSDP as it ships, but for two processes on a CPU."""
+    text = (RECIPES / "fsdp.yaml").read_text()
+    for was, now in (
+        ("num_processes: 8", "num_processes: 2"),
+        ("use_cpu: false", "use_cpu: true"),
+        ("n: bf16", 'n: "no"'),
+    ):
+        assert was in text
+        text = text.replace(was, now)
+    path = folder / "fsdp.yaml"
+    path.write_text(text)
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(path)]
+    return [*launch, "--main_process_port", "0", "-m"]
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("launched", [launched_plainly, launched_by_the_recipe])
+def test_two_processes_come_to_the_losses_and_weights_of_one(
+    office: Callable[..., Path], tmp_path: Path, launched: Callable[[Path], list[str]]
+) -> None:
+    study = office({"sft": ARMS["sft"]}, samples=0, sft={"batch": 4, "learning_rate": 3e-3, "steps": 6})
+    folder, alone = study / "models" / "sft" / "seed-1", tmp_path / "alone"
+    assert habitus("train", study) == 0
+    folder.rename(alone)
+
+    environment = os.environ | {"PYTHONPATH": str(Path(package.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+    command = [*launched(tmp_path), "habitus", "train", str(study)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert losses(folder) == pytest.approx(losses(alone), abs=2e-4)
+    ours, theirs = weights(folder), weights(alone)
+    assert ours.keys() == theirs.keys()
+    assert all(torch.allclose(ours[name], theirs[name], atol=1e-3) for name in ours)
+
+
+def test_a_kill_after_the_last_step_and_before_the_checkpoint_loses_nothing(
+    office: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from habitus.train import fit
+
+    study = office({"sft": ARMS["sft"]}, sft={"batch": 4, "learning_rate": 3e-3, "steps": 12})
+    folder = study / "models" / "sft" / "seed-1"
+
+    def killed(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fit, "_keep", killed)
+        assert habitus("train", study) == 130
+    before = losses(folder)
+    assert not (folder / "checkpoint").exists()
+
+    assert habitus("train", study) == 0
+    assert losses(folder) == before
+    assert weights(folder)
+
+    (folder / "README.md").unlink()  # as if killed once more, before the card
+    assert habitus("train", study) == 0
+    assert (folder / "README.md").exists()
