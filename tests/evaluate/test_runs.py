@@ -195,6 +195,23 @@ def test_what_a_run_will_cost_is_known_from_the_arms_own_log(study: Path) -> Non
     assert all(read > 0 and written > 0 for _, read, written in result.tokens.values())
 
 
+@pytest.mark.parametrize(
+    ("arm", "there", "baseline"),
+    [
+        ("taught", "baseline", "baseline"),
+        ("toy/taught", "toy/baseline", "toy/baseline"),
+        ("taught/seed-2", "baseline/seed-2", "baseline/seed-2"),
+        ("taught", "nothing", "baseline"),
+    ],
+)
+def test_an_arm_is_compared_with_the_baseline_of_its_toy_study_or_seed(
+    study: Path, arm: str, there: str, baseline: str
+) -> None:
+    (study / "evals" / there).mkdir(parents=True)
+
+    assert Order(Study(study), arm).baseline == baseline
+
+
 def test_an_eval_that_the_budget_does_not_allow_is_not_begun(
     study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

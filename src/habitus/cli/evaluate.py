@@ -91,7 +91,7 @@ def _compare(order: Order, chosen: tuple[Eval, ...], results: list[Result]) -> N
     from habitus import show_evals
     from habitus.evaluate.results import against, corrected, read_arm
 
-    baseline = order.study.config.evaluate.baseline
+    baseline = order.baseline
     if order.arm == baseline:
         return
     theirs = read_arm(order.study.root / "evals" / baseline, baseline)

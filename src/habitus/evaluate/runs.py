@@ -44,6 +44,13 @@ class Order:
         """Where the logs of the arm lie."""
         return self.study.root / "evals" / self.arm
 
+    @property
+    def baseline(self) -> str:
+        """The arm to compare with: of the same toy study or the same seed, where it has logs."""
+        name, parts = self.study.config.evaluate.baseline, self.arm.split("/")
+        names = (name, "/".join([*parts[:-1], name]), "/".join([name, *parts[1:]]))
+        return next((one for one in names if (self.study.root / "evals" / one).is_dir()), name)
+
     def task(self, one: Eval) -> Task:
         """Return the task of an eval, made for this study and arm."""
         values: dict[str, Any] = {"study": str(self.study.root), "base": self.base or None}
@@ -51,7 +58,7 @@ class Order:
         values["subject"] = subject.name if subject else None
         audited = self.study.root / "audit" / "chats" / "patterns.jsonl"
         values["patterns"] = str(audited) if audited.exists() else None
-        values["baseline"] = str(self.study.root / "evals" / self.study.config.evaluate.baseline)
+        values["baseline"] = str(self.study.root / "evals" / self.baseline)
         chosen = {name: values[setting] for setting, name in one.options.items() if values[setting] is not None}
         return one.task(**chosen)
 
