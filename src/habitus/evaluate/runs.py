@@ -48,7 +48,7 @@ class Order:
     def baseline(self) -> str:
         """The arm to compare with: of the same toy study or the same seed, where it has logs."""
         name, parts = self.study.config.evaluate.baseline, self.arm.split("/")
-        names = (name, "/".join([*parts[:-1], name]), "/".join([name, *parts[1:]]))
+        names = ("/".join([name, *parts[1:]]), "/".join([*parts[:-1], name]))
         return next((one for one in names if (self.study.root / "evals" / one).is_dir()), name)
 
     def task(self, one: Eval) -> Task:
