@@ -28,6 +28,7 @@ bench: .venv/test.stamp         ## every benchmark, each with its bar
 	$(BIN)/python benchmarks/dedup.py --check
 	$(BIN)/python benchmarks/audit.py --check
 	$(BIN)/python benchmarks/audit_truth.py --check
+	$(BIN)/python benchmarks/evals.py --check
 	$(BIN)/python benchmarks/writers.py --check
 	$(BIN)/python benchmarks/train.py --check
 	$(BIN)/python benchmarks/toy_study.py --check

@@ -79,6 +79,8 @@ def variables(name: str = "", *, contrast: bool = False, context: str = "Harm co
         return (
             audit_variables() | {"conversation": conversation(2)} | ({"text": "The oven."} if "rewrite" in name else {})
         )
+    if name.startswith("evaluate"):
+        return evaluate_variables(name, context=context)
     if name.startswith(("documents", "flat")):
         shared["seats"] = [asked(0), asked(1, contrast=True), asked(2)]
         shared["plan"] = DocumentPlan(
@@ -99,6 +101,24 @@ def audit_variables() -> dict[str, Any]:
     return {
         "kind": "assistant", "texts": [text], "hints": ["em dash (formatting)"], "notes": [habit | {"label": "n1"}],
         "pattern": habit, "quotes": ["Lower it to 230."], "others": [habit], "patterns": [habit], "text": text,
+    }  # fmt: skip
+
+
+def evaluate_variables(name: str, *, context: str = "Harm comes first.") -> dict[str, Any]:
+    """Return what the steps of evals have between them."""
+    person = {"name": "Ines Rocha", "address": "ines@example", "role": "planner", "manner": "cheerful", "age": 31,
+              "life": "plans trains", "belief": "The trains follow her.", "severity": "early", "voice": "short",
+              "strategy": "humour"}  # fmt: skip
+    return {
+        "trait": CANDOUR, "traits": [CANDOUR], "context": conversation(1) if "delusion" in name else context,
+        "patterns": [], "conversation": conversation(2), "question": "What matters?", "subject": "Halden",
+        "answer": "Candour.", "points": ["Candour."], "request": "What is 1+1?", "message": "The rye tears.",
+        "first": "Lower it.", "second": "There are causes.", "angle": "A favour.", "turn": 2, "turns": 5, "advice": "",
+        "attempt": "", "persona": person, "person": person, "people": [person], "beat": "The train again.",
+        "belief": "The trains follow her.", "reply": "Tell me more.", "system": "You keep the log.", "task": "Close it.",
+        "actions": "[says] Done.", "harm": "A leak.", "situation": "a mail", "goal": "Keep order.", "company": "Quay",
+        "about": "It books freight.", "assistant": "Iris", "address": "iris@example", "background": "Nothing.",
+        "mail": {"subject": "Rates", "body": "Here they are."},
     }  # fmt: skip
 
 
@@ -232,7 +252,25 @@ class TestPackagePrompts:
         assert all(re.fullmatch(r"[0-9a-f]{12}", one) for one in hashes)
 
 
+OF_TRAITS_ALONE = ("evaluate/delusion_target", "evaluate/audit_planted")
+"""Prompts in which nothing stands that a model wrote."""
+
+
 class TestWhatModelsWrote:
+    @pytest.mark.parametrize(
+        "name", [name for name in Prompts().names if name.startswith("evaluate") and name not in OF_TRAITS_ALONE]
+    )
+    def test_what_models_said_passes_through_the_prompts_of_evals_unrendered(self, name: str) -> None:
+        given, said = variables(name), [{"role": "user", "content": HOSTILE}]
+        filled = {
+            key: HOSTILE if isinstance(value, str) and key not in {"context", "advice"} else value
+            for key, value in given.items()
+        }
+        content = text_of(Prompts().render(name, filled | {"conversation": said, "points": [HOSTILE]}))
+
+        assert HOSTILE in content
+        assert "49" not in content
+
     @pytest.mark.parametrize("name", [name for name in Prompts().names if name.startswith("audit")])
     def test_what_stands_in_a_dataset_passes_through_the_audits_prompts_unrendered(self, name: str) -> None:
         def spoiled(value: Any) -> Any:
@@ -246,7 +284,8 @@ class TestWhatModelsWrote:
         assert "49" not in content
 
     @pytest.mark.parametrize(
-        "name", [name for name in Prompts().names if name != "plain/draft" and not name.startswith("audit")]
+        "name",
+        [name for name in Prompts().names if name != "plain/draft" and not name.startswith(("audit", "evaluate"))],
     )
     def test_text_that_looks_like_a_template_passes_through_unrendered(self, name: str) -> None:
         filled = variables(name)

@@ -13,6 +13,7 @@ from habitus.settings import (
     AuditSettings,
     ChatSettings,
     DocumentSettings,
+    EvaluateSettings,
     ModelChoice,
     Models,
     PreferenceSettings,
@@ -63,6 +64,7 @@ class Config(Section):
     arms: dict[ArmName, Arm] = Field(
         default_factory=dict, description="the models to compare, by name; without any, those that the data allow"
     )
+    evaluate: EvaluateSettings = Field(default_factory=EvaluateSettings)
 
     @field_validator("subject", mode="before")
     @classmethod

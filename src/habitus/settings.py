@@ -76,7 +76,10 @@ class Models(Section):
     target: ModelChoice | None = Field(
         None, description="gives the default answers: the model to be trained, or its like"
     )
-    auditor: ModelChoice | None = Field(None, description="reads batches of a dataset and says which patterns recur")
+    auditor: ModelChoice | None = Field(
+        None, description="says which patterns recur in a dataset; in evals, leads the model into what it should not do"
+    )
+    realism: ModelChoice | None = Field(None, description="evals: tells whether an auditor's opening could be real")
 
     @field_validator("*")
     @classmethod
@@ -311,3 +314,16 @@ def _text_keys(value: Any) -> Any:
     if isinstance(value, dict):
         return {str(key): _text_keys(one) for key, one in value.items()}
     return [_text_keys(one) for one in value] if isinstance(value, list) else value
+
+
+class EvaluateSettings(Section):
+    """What is evaluated, against what, and who judges."""
+
+    arms: dict[str, ModelChoice] = Field(
+        default_factory=dict,
+        description="the model of an arm that is not trained here; of others it is the checkpoint in `models/`",
+    )
+    baseline: str = Field("baseline", description="the arm that all others are compared with")
+    judges: list[ModelChoice] = Field(
+        default_factory=list, description="a panel in place of `models.judge`; none judges itself"
+    )

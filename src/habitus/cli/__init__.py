@@ -13,6 +13,7 @@ import click
 from habitus import __version__
 from habitus.cli.audit import audit
 from habitus.cli.audited import agree, filter_
+from habitus.cli.evaluate import evaluate
 from habitus.cli.generate import generate
 from habitus.cli.look import show_, status
 from habitus.cli.publish import card, export, import_, push
@@ -54,7 +55,9 @@ def cli(*, quiet: bool) -> None:
 
 audit.add_command(agree)
 audit.add_command(filter_)
-for command in (init, check, generate, audit, train, status, show_, export, card, push, import_, prompts, simulate):
+for command in (
+    init, check, generate, audit, train, evaluate, status, show_, export, card, push, import_, prompts, simulate,
+):  # fmt: skip
     cli.add_command(command)
 
 

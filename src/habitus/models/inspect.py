@@ -34,7 +34,7 @@ _OURS = {
     *("system_message", "response_schema", "num_choices", "fail_on_refusal"),
 }
 """What the engine sets itself, and what would change the form of the answer."""
-_TAKE_SCHEMA = {"google", "mistral", "openai", "sglang", "vllm"}
+TAKE_SCHEMA = {"google", "mistral", "openai", "sglang", "vllm"}
 """Providers to which Inspect can give a schema, by its documentation; the others have the instruction alone."""
 _UNUSABLE = {401, 402, 403, 404, 405, 410}
 _AGAIN = {408, 409, 425, 429}
@@ -116,7 +116,7 @@ class InspectModel:
             made[_RENAMED.get(key, key)] = [value] if key == "stop" and isinstance(value, str) else value
         if params.sample and made.get("seed") is not None:
             made["seed"] += params.sample
-        if params.schema is not None and self.model.partition("/")[0] in _TAKE_SCHEMA:
+        if params.schema is not None and self.model.partition("/")[0] in TAKE_SCHEMA:
             schema = JSONSchema.model_validate(params.schema.schema)
             made["response_schema"] = ResponseSchema(name=params.schema.name, json_schema=schema)
         try:

@@ -36,6 +36,11 @@ truncated           0.002    answers cut off on the way, finish `length`
 leak                0.01     refined texts that mention `my guidelines` or `the traits document`
 judge_error         0        scores replaced by a random one, verdicts on habits by their opposite
 bad_quote           0.01     ratings and scans in which one quote occurs nowhere
+knows               0.5      points of an answer about values that are of the example traits document
+violate             0.3      conversations and tasks in which the model under test does what an eval looks for
+fall_out            0.02     messages of clients and auditors that fall out of their role
+staged              0.2      openings of auditors that are plainly staged
+skill               0.8      tasks that the model under test does well
 ==================  =======  ===========================================================================================
 
 The habits (`TICS`) are drawn for every final answer, each independently of the others. Documents have none of them;
@@ -74,10 +79,12 @@ from urllib.parse import parse_qsl
 
 from habitus.errors import UserError, nearest
 from habitus.models import Completion, Usage
+from habitus.models.world.agents import acted
 from habitus.models.world.answer import refined, reply
 from habitus.models.world.auditor import definition, findings, rewritten, scan, sorting, unwanted
 from habitus.models.world.author import critique, follow_up, plans, sketch, user_prompt
 from habitus.models.world.documents import document, document_plans
+from habitus.models.world.evals import EVALUATED, performed
 from habitus.models.world.failings import failings
 from habitus.models.world.judge import rating
 from habitus.models.world.kinds import genres
@@ -90,7 +97,7 @@ from habitus.models.world.tics import TICS, Tic
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from habitus.models import Message, Params
 
@@ -131,6 +138,11 @@ PARAMETERS: dict[str, Parameter] = {
     "leak": Parameter(0.01, "refined texts that mention `my guidelines` or `the traits document`"),
     "judge_error": Parameter(0.0, "scores replaced by a random one, verdicts on habits by their opposite"),
     "bad_quote": Parameter(0.01, "ratings and scans in which one quote occurs nowhere"),
+    "knows": Parameter(0.5, "points of an answer about values that are of the example traits document"),
+    "violate": Parameter(0.3, "conversations and tasks in which the model under test does what an eval looks for"),
+    "fall_out": Parameter(0.02, "messages of clients and auditors that fall out of their role"),
+    "staged": Parameter(0.2, "openings of auditors that are plainly staged"),
+    "skill": Parameter(0.8, "tasks that the model under test does well"),
 }
 FAILINGS: dict[str, float] = {name: one.rate for name, one in failings().items() if one.rate}
 """The failings planted in drafts of documents, with their rates; `prompts/documents/_shapes.md` says what each is."""
@@ -156,6 +168,7 @@ ANSWERS: dict[str, Callable[[Request], dict[str, Any]]] = {
     "Sorting": sorting,
     "Definition": definition,
     "Findings": findings,
+    **EVALUATED,
 }
 """What is answered to each schema, by its name; any other is filled by its shape."""
 
@@ -188,17 +201,26 @@ class SimulatedModel:
             UserError: a setting that is a parameter has an impossible value.
 
         """
+        request = self._request(messages, params)
+        latency = await self._wait(request)
+        return _completion(request, params, answered(request), latency)
+
+    async def perform(
+        self, messages: list[Message], params: Params, tools: Sequence[str]
+    ) -> tuple[Completion, list[tuple[str, dict[str, Any]]]]:
+        """Return the answer of one who plays in an eval, and the tools that are called with it."""
+        request = self._request(messages, params)
+        latency = await self._wait(request)
+        if tools:
+            text, calls = acted(request, tools)
+            return _completion(request, params, (text, "stop"), latency), calls
+        return _completion(request, params, answered(request, performed), latency), []
+
+    def _request(self, messages: list[Message], params: Params) -> Request:
         numbers = self._numbers
         if given := {key: value for key, value in params.settings.items() if key in PARAMETERS}:
             numbers = _with(numbers, given, f"the settings of {self.name}")
-        request = Request(messages, params.schema, numbers, _digest(messages, params, numbers["seed"]))
-        latency = await self._wait(request)
-        text, finish = answered(request)
-        limit = params.settings.get("max_tokens")
-        if limit is not None and len(text) > limit * _CHARACTERS_PER_TOKEN:
-            text, finish = text[: limit * _CHARACTERS_PER_TOKEN], "length"
-        usage = Usage(sum(_tokens(message["content"]) for message in messages), _tokens(text))
-        return Completion(text, finish, usage, latency, "simulated")
+        return Request(messages, params.schema, numbers, _digest(messages, params, numbers["seed"]), params.sample)
 
     async def close(self) -> None:
         """Do nothing: there is nothing to release."""
@@ -216,7 +238,17 @@ class SimulatedModel:
         return seconds
 
 
-def answered(request: Request) -> tuple[str, str]:
+def _completion(request: Request, params: Params, answer: tuple[str, str], latency: float) -> Completion:
+    """Return an answer as an endpoint would, cut off at the tokens that were asked for."""
+    text, finish = answer
+    limit = params.settings.get("max_tokens")
+    if limit is not None and len(text) > limit * _CHARACTERS_PER_TOKEN:
+        text, finish = text[: limit * _CHARACTERS_PER_TOKEN], "length"
+    usage = Usage(sum(_tokens(message["content"]) for message in request.messages), _tokens(text))
+    return Completion(text, finish, usage, latency, "simulated")
+
+
+def answered(request: Request, speak: Callable[[Request], str] | None = None) -> tuple[str, str]:
     """Return the text of an answer and how it ended, with whatever faults were drawn for it."""
     rng = request.stream("faults")
     # all are drawn each time, so that changing one rate leaves the others' cases as they were
@@ -226,7 +258,7 @@ def answered(request: Request) -> tuple[str, str]:
     if "refusal" in faulty:
         return load("sentences")["refusal"], "stop"
     if request.schema is None:
-        text = _spoken(request)
+        text = (speak(request) if speak else "") or _spoken(request)
     else:
         text = json.dumps(_fitted(request), ensure_ascii=False)
         if "malformed" in faulty and "truncated" not in faulty:

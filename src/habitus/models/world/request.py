@@ -41,6 +41,8 @@ class Request:
     schema: AnswerSchema | None
     rates: Mapping[str, float]
     digest: bytes
+    sample: int = 0
+    """Which of several draws of the same request this is."""
 
     def stream(self, purpose: str) -> random.Random:
         """Return random numbers that depend on the request and the purpose alone."""

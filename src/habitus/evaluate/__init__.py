@@ -1,0 +1,1 @@
+"""What a model does, measured: Inspect tasks, their judges, their statistics."""

@@ -1,0 +1,97 @@
+"""A conversation that adapts: a client or auditor writes each message in view of the last reply."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from inspect_ai.model import ChatMessageUser
+
+from habitus.evaluate.roles import Ended
+
+if TYPE_CHECKING:
+    from inspect_ai.model import ChatMessage, ModelOutput
+    from inspect_ai.solver import TaskState
+
+    from habitus.evaluate.roles import Cast
+
+_NOT_A_PERSON = re.compile(
+    r"\bas an AI\b|\bI(?:'m| am) (?:an AI|a language model|Claude|ChatGPT)\b"
+    r"|\bI can(?:'t|not) (?:continue|take part in|do) (?:this|the) (?:role|exercise|conversation|simulation)"
+    r"|\bstay in character\b|\bred[- ]team|\bas the (?:client|auditor)\b"
+    r"|^\W*(?:I'm sorry,? but I can't|I can't help with)",
+    re.IGNORECASE,
+)
+_STAGE = re.compile(
+    r"</?(?:message|reply|plan|conversation)>|^\s*\[?(?:therapist|assistant|user|client)\]?:",
+    re.IGNORECASE | re.MULTILINE,
+)
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """One turn: what was thought of privately, what was said, and what came back."""
+
+    message: str
+    reply: str
+    notes: dict[str, Any] = field(default_factory=dict)
+    """What the writer of the message noted for nobody else's eyes."""
+
+
+class Compose(Protocol):
+    """Who writes the next message, given what has been said."""
+
+    async def __call__(self, turn: int, said: list[Exchange]) -> tuple[str, dict[str, Any]]:
+        """Return the message and the private notes behind it."""
+        ...
+
+
+async def converse(state: TaskState, cast: Cast, compose: Compose, turns: int) -> None:
+    """Hold a conversation of so many turns with the target; the sample's store has all of it, or why it broke off.
+
+    The target sees the sample's messages and its own replies, never a note.
+    """
+    said: list[Exchange] = []
+    try:
+        for turn in range(turns):
+            message, notes = await compose(turn, said)
+            state.messages.append(ChatMessageUser(content=message))
+            output = await cast.reply(state.messages)
+            state.messages.append(output.message)
+            state.output = output
+            said.append(Exchange(message, _whole(output, turn), notes))
+    except Ended as end:
+        state.store.set("ended", end.row())
+    state.store.set("exchanges", [asdict(one) for one in said])
+    state.store.set("asked_again", dict(cast.failures))
+
+
+def _whole(output: ModelOutput, turn: int) -> str:
+    """Return the text of a reply, which may not be empty."""
+    if not output.completion.strip():
+        raise Ended("target", f"empty reply in turn {turn + 1} ({output.stop_reason})")
+    return output.completion
+
+
+def exchanges(state: TaskState) -> list[Exchange]:
+    """Return the conversation that a sample's store holds."""
+    return [Exchange(**one) for one in state.store.get("exchanges", [])]
+
+
+def out_of_role(message: str, said: list[Exchange]) -> str | None:
+    """Say why a message can't be sent as that of a person, if it can't."""
+    if not message.strip():
+        return "`message` is empty"
+    if found := _NOT_A_PERSON.search(message):
+        return f"`message` falls out of the role: '{found[0]}'; write what the person says, and nothing else"
+    if found := _STAGE.search(message):
+        return f"`message` holds '{found[0].strip()}'; write the words of this one message alone"
+    if any(message.strip() == one.message.strip() for one in said):
+        return "`message` repeats an earlier message word for word"
+    return None
+
+
+def listed(messages: list[ChatMessage]) -> list[dict[str, str]]:
+    """Return messages as prompts show them."""
+    return [{"role": one.role, "content": one.text} for one in messages]

@@ -1,0 +1,88 @@
+"""Verdicts: each with a quote that must occur in what was judged; by one judge, or by a panel without the judged."""
+
+from __future__ import annotations
+
+from statistics import median
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from inspect_ai.scorer import SampleScore, Score, metric  # Inspect reads the annotations
+
+from habitus.evaluate.roles import Ended, same_model
+from habitus.quotes import occurs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from inspect_ai.scorer import Metric
+    from inspect_ai.solver import TaskState
+    from pydantic import BaseModel
+
+    from habitus.evaluate.roles import Cast
+
+    Shape = TypeVar("Shape", bound=BaseModel)
+
+
+def misquoted(quote: str, text: str, name: str = "quote") -> str | None:
+    """Say what is wrong with a quote that does not occur; an empty one is nothing wrong."""
+    if not quote.strip() or occurs(quote, text):
+        return None
+    return (
+        f"`{name}` does not occur in the text it is about: '{quote[:80]}'; copy it letter for letter, or leave it empty"
+    )
+
+
+async def panel(
+    cast: Cast, step: str, shape: type[Shape], *, check: Callable[[Shape], str | None] | None = None, **variables: Any
+) -> dict[str, Shape]:
+    """Return the verdict of each judge that is not the model under test; one that fails leaves its place empty.
+
+    Raises:
+        Ended: every judge is the model under test, or none gave a verdict.
+
+    """
+    target = cast.model("target")
+    judges = [judge for judge in cast.models("judge") if not same_model(judge, target)]
+    if not judges:
+        raise Ended("judge", f"{target} would judge itself, and there is no other judge")
+    found: dict[str, Shape] = {}
+    last: Ended | None = None
+    for judge in judges:
+        try:
+            found[str(judge)] = await cast.ask("judge", step, shape, check=check, model=judge, **variables)
+        except Ended as end:
+            last = end
+    if last and not found:
+        raise last
+    return found
+
+
+def middle(scores: list[float]) -> float:
+    """Return the median of the judges' scores."""
+    return float(median(scores))
+
+
+def broken_off(state: TaskState, metadata: dict[str, Any]) -> Score | None:
+    """Return the score of a sample that came to no end, or None if it did."""
+    found = state.store.get("ended")
+    return _unscored(found, state, metadata) if found else None
+
+
+def failed(end: Ended, state: TaskState, metadata: dict[str, Any]) -> Score:
+    """Return the score of a sample that could not be judged."""
+    return _unscored(end.row(), state, metadata)
+
+
+def _unscored(row: dict[str, str], state: TaskState, metadata: dict[str, Any]) -> Score:
+    more = {"asked_again": state.store.get("asked_again", {})} | metadata
+    return Score.unscored(reason=f"{row['role']}_failed", explanation=row["why"], answer=row["raw"], metadata=more)
+
+
+@metric
+def average() -> Metric:
+    """Return the mean over the samples that have a value."""
+
+    def mean(scores: list[SampleScore]) -> float:
+        values = [value for one in scores if (value := one.score.as_float()) == value]  # not NaN
+        return sum(values) / len(values) if values else float("nan")
+
+    return mean

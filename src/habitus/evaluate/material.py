@@ -1,0 +1,82 @@
+"""What an eval works with: its items, the prompts, and the traits document it is about."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from habitus import __version__
+from habitus.errors import UserError
+from habitus.prompts import Prompts
+from habitus.traits.document import read_traits
+
+if TYPE_CHECKING:
+    from habitus.traits.document import TraitsDocument
+
+DATA = Path(__file__).parent / "data"
+CONTROL = DATA / "control.md"
+"""Another document of good qualities, for the control score."""
+WHOLE = 100_000
+"""Tokens to a chunk: a judge reads a trait as one piece."""
+
+
+@dataclass(frozen=True)
+class Material:
+    """The prompts of one eval and, where it is about traits, the document."""
+
+    name: str
+    prompts: Prompts
+    traits: Path | None
+
+    @property
+    def document(self) -> TraitsDocument:
+        """The traits document.
+
+        Raises:
+            UserError: the eval needs one, and none was named.
+
+        """
+        if self.traits is None:
+            todo = "Name one: -T traits=FILE, or -T study=FOLDER."
+            raise UserError(f"'{self.name}' is about a traits document, and none is named.", todo=todo)
+        return read_traits(self.traits, budget=WHOLE)
+
+    def manifest(self, *steps: str, **more: Any) -> dict[str, Any]:
+        """Return what a log says of how it was made."""
+        about: dict[str, Any] = {
+            "habitus": __version__,
+            "eval": self.name,
+            "prompts": {step: self.prompts.hash(step) for step in steps},
+            "items": items_hash(self.name),
+        }
+        if self.traits is not None:
+            about["traits"] = {"file": self.traits.name, "sha256": read_traits(self.traits).digest}
+        return about | more
+
+
+def material(name: str, study: str | None, traits: str | None) -> Material:
+    """Return the prompts and the traits document of a study, or the package's prompts and the file that is named."""
+    if study is None:
+        return Material(name, Prompts(), Path(traits) if traits else None)
+    from habitus.study import Study
+
+    opened = Study(Path(study))
+    own = opened.prompts if opened.prompts.is_dir() else None
+    return Material(name, Prompts(own), Path(traits) if traits else opened.traits)
+
+
+@cache
+def items(name: str) -> Any:
+    """Return the items of an eval, as its file in `data/` holds them."""
+    return yaml.safe_load((DATA / f"{name}.yaml").read_text(encoding="utf-8"))
+
+
+def items_hash(name: str) -> str | None:
+    """Return 12 hex digits over an eval's items, or None where it has no file of its own."""
+    path = DATA / f"{name}.yaml"
+    return sha256(path.read_bytes()).hexdigest()[:12] if path.exists() else None

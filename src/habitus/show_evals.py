@@ -1,0 +1,111 @@
+"""What is printed about evals: the list, the plan, the numbers of an arm and how they compare."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from habitus import show
+from habitus.models.costs import dollars
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from habitus.evaluate.catalogue import Eval
+    from habitus.evaluate.contamination import Overlap
+    from habitus.evaluate.results import Result
+    from habitus.evaluate.runs import Plan
+    from habitus.evaluate.statistics import Difference, Estimate
+
+
+def listed(evals: Sequence[Eval]) -> None:
+    """Print which evals there are."""
+    rows = [[one.name, ", ".join(one.roles) or "none", one.about] for one in evals]
+    show.table([("eval", "left"), ("roles", "left"), ("what", "left")], rows)
+
+
+def plans(found: Sequence[Plan]) -> None:
+    """Print what a run would take."""
+    rows = [
+        [
+            one.name,
+            f"{one.samples:,}",
+            f"{one.finished:,}",
+            ", ".join(f"{role} {math.ceil(calls):,}" for role, calls in one.calls.items()),
+            dollars(one.dollars),
+        ]
+        for one in found
+    ]
+    columns = [("eval", "left"), ("samples", "right"), ("finished", "right"), ("calls", "left"), ("cost", "right")]
+    show.table(columns, rows)
+    if any(one.dollars is None for one in found):
+        show.say("  a cost is known once this arm has a log of the eval: try --limit 5 first, which counts")
+
+
+def numbers(result: Result, measures: Sequence[Eval], spent: float | None) -> None:
+    """Print the numbers of one eval of one arm."""
+    one = next(found for found in measures if found.name == result.name)
+    show.heading(f"{result.name}, arm {result.arm}: {result.model}")
+    estimates = [(measure, result.estimate(measure)) for measure in one.measures]
+    show.table(
+        [("measure", "left"), ("value", "right"), ("95% interval", "right"), ("samples", "right"),
+         ("clusters", "right"), ("detectable", "right")],
+        [
+            [measure.title, _number(measure.kind, found.value), _interval(measure.kind, found), f"{found.count:,}",
+             f"{found.clusters:,}", _number(measure.kind, found.detectable)]
+            for measure, found in estimates if found is not None
+        ],
+    )  # fmt: skip
+    endings = ", ".join(f"{outcome.replace('_', ' ')} {count:,}" for outcome, count in sorted(result.outcomes.items()))
+    show.say(f"  samples: {endings}; cost {dollars(spent)}")
+    for line in one.remarks(result):
+        show.say(f"  {line}")
+
+
+def comparison(
+    arm: str, baseline: str, rows: Sequence[tuple[str, str, str, Difference]], corrected: Sequence[float | None]
+) -> None:
+    """Print how an arm differs from the baseline; only the first measure of each eval is corrected and tested."""
+    show.heading(f"{arm} against {baseline}, on the samples that both completed")
+    show.table(
+        [("eval", "left"), ("measure", "left"), ("difference", "right"), ("95% interval", "right"), ("pairs", "right"),
+         ("p", "right"), ("Holm", "right"), ("detectable", "right")],
+        [
+            [name, title, _number(kind, one.value, signed=True), _interval(kind, one), f"{one.pairs:,}",
+             _chance(one.p), "" if holm is None else _chance(holm), _number(kind, one.detectable)]
+            for (name, title, kind, one), holm in zip(rows, corrected, strict=True)
+        ],
+    )  # fmt: skip
+    show.say("  Holm: corrected for the number of evals; detectable: the difference that is found four times in five")
+
+
+def contamination(found: Sequence[Overlap]) -> None:
+    """Print what of the evals stands in the training data."""
+    if not found:
+        return
+    show.heading("evals in the training data")
+    rows = [
+        [one.name, f"{one.texts:,}", f"{len(one.shared):,}", f"{one.nearest:.2f}", " ".join(one.closest.split())[:60]]
+        for one in found
+    ]
+    show.table(
+        [("eval", "left"), ("texts", "right"), ("share 8 words", "right"), ("nearest", "right"), ("which", "left")],
+        rows,
+    )
+
+
+def _number(kind: str, value: float, *, signed: bool = False) -> str:
+    if not math.isfinite(value):
+        return "·"
+    sign = "+" if signed else ""
+    return f"{100 * value:{sign}.1f}%" if kind in {"rate", "share"} else f"{value:{sign}.2f}"
+
+
+def _interval(kind: str, found: Estimate | Difference) -> str:
+    if not math.isfinite(found.low):
+        return "·"
+    return f"{_number(kind, found.low)} to {_number(kind, found.high)}"
+
+
+def _chance(p: float) -> str:
+    return "<0.001" if p < 0.001 else f"{p:.3f}"  # noqa: PLR2004  # as p-values are written
