@@ -53,6 +53,7 @@ def _evaluate(root: Path, arm: str, chosen: tuple[Eval, ...], *, dry_run: bool, 
     """Run, or plan, or judge anew; then print the arm's numbers."""
     from habitus import show, show_evals
     from habitus.evaluate.contamination import overlaps
+    from habitus.evaluate.figure import draw_all
     from habitus.evaluate.runs import Order, bill, plan
 
     order = Order(open_study(root), arm, **options)
@@ -65,6 +66,8 @@ def _evaluate(root: Path, arm: str, chosen: tuple[Eval, ...], *, dry_run: bool, 
     for result in results:
         show_evals.numbers(result, chosen, bill(result))
     _compare(order, chosen, results)
+    for path in draw_all(order.study.root / "evals", chosen, order.baseline):
+        show.say(f"  {path}")
     show_evals.contamination(overlaps(order.study, [one.name for one in chosen]))
     if any(result.simulated for result in results):
         show.simulated_banner()

@@ -1,0 +1,86 @@
+"""One figure for each eval: every arm that has logs of it, with intervals, by each measure that has a better side."""
+
+from __future__ import annotations
+
+from textwrap import fill
+from typing import TYPE_CHECKING
+
+from habitus.evaluate.results import read_arm
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+    from typing import Any
+
+    from habitus.evaluate.catalogue import Eval
+    from habitus.evaluate.measures import Measure
+    from habitus.evaluate.results import Result
+
+INK, SOFT, BASELINE, ARM = "#222222", "#8a8a8a", "#56606b", "#b4502d"
+"""Told apart by lightness too, so that the figure holds in grey and for colour-blind eyes."""
+MOST_PANELS = 3
+LABEL = 36
+"""Characters of a line beneath a panel."""
+
+
+def arms_of(evals: Path) -> dict[str, dict[str, Result]]:
+    """Return the results of every arm that has logs, by arm and eval."""
+    folders = sorted({path.parent for path in evals.rglob("*.eval")})
+    found = {folder.relative_to(evals).as_posix(): folder for folder in folders}
+    return {arm: read_arm(folder, arm) for arm, folder in found.items()}
+
+
+def draw_all(evals: Path, chosen: Sequence[Eval], baseline: str) -> list[Path]:
+    """Draw the figure of each eval that some arm has logs of, as SVG and PNG, and return the SVGs."""
+    arms = arms_of(evals)
+    drawn = []
+    for one in chosen:
+        results = {arm: found[one.name] for arm, found in arms.items() if one.name in found}
+        if results:
+            drawn.append(draw(one, results, baseline, evals / "figures" / f"{one.name}.svg"))
+    return drawn
+
+
+def draw(one: Eval, results: Mapping[str, Result], baseline: str, path: Path) -> Path:
+    """Draw one eval: a row for each arm, the baseline first, a panel for each measure."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    arms = sorted(results, key=lambda arm: (arm != baseline, arm))
+    measures = [one.measures[0], *(measure for measure in one.measures[1:] if measure.better)][:MOST_PANELS]
+    figure = Figure(figsize=(2.2 + 2.9 * len(measures), 1.75 + 0.34 * len(arms)), layout="constrained", dpi=160)
+    for panel, measure in zip(figure.subplots(1, len(measures), sharey=True, squeeze=False)[0], measures, strict=True):
+        _panel(panel, measure, [results[arm] for arm in arms], baseline)
+    first = figure.axes[0]
+    first.set_yticks(range(len(arms)), arms)
+    first.set_ylim(len(arms) - 0.4, -0.6)
+    note = " (simulated: nothing about language models)" if any(result.simulated for result in results.values()) else ""
+    figure.suptitle(f"{one.name}{note}", x=0.01, ha="left", fontsize=11, color=INK)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    FigureCanvasSVG(figure).print_svg(path, metadata={"Date": None})
+    FigureCanvasAgg(figure).print_png(path.with_suffix(".png"))
+    return path
+
+
+def _panel(panel: Any, measure: Measure, results: Sequence[Result], baseline: str) -> None:
+    """Draw one measure: the value of each arm with its 95% interval, and where the baseline stands."""
+    for at, result in enumerate(results):
+        found = result.estimate(measure)
+        if found is None:
+            continue
+        colour = BASELINE if result.arm == baseline else ARM
+        panel.plot([found.low, found.high], [at, at], color=colour, linewidth=1.6, solid_capstyle="butt")
+        panel.plot([found.value], [at], marker="o", markersize=5.5, color=colour)
+        if result.arm == baseline:
+            panel.axvline(found.value, color=SOFT, linewidth=0.8, linestyle=(0, (3, 3)), zorder=0)
+    side = f"\n({measure.better} is better)" if measure.better else ""
+    panel.set_xlabel(f"{fill(measure.title, LABEL)}{side}", fontsize=8.5, color=INK)
+    if measure.kind in {"rate", "share"}:
+        panel.set_xlim(-0.02, 1.02)
+        panel.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    panel.tick_params(labelsize=8.5, length=3, color=SOFT, labelcolor=INK)
+    panel.spines[["top", "right", "left"]].set_visible(False)
+    panel.tick_params(axis="y", length=0)
+    panel.grid(axis="x", color="#e6e3de", linewidth=0.6)
+    panel.set_axisbelow(True)
