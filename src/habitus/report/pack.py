@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import gzip
+import re
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from habitus.report.records import beginning
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
 PIECE = 250
 """Records that are compressed together."""
 GROUPS = ("", "rating", "pattern")
+CLAUSE = re.compile(r'[^.?!,:;"]*+[.?!,:;"]+ ?|[^.?!,:;"]+')
+LEAST_OFTEN, LEAST_LONG = 3, 12
+"""How often a clause occurs, and how many characters it has, that is written once for all records."""
 
 
 def packed(value: Any) -> str:
@@ -24,10 +29,33 @@ def packed(value: Any) -> str:
     return base64.b64encode(gzip.compress(encode(value), 9, mtime=0)).decode()
 
 
-def pieces(datasets: Sequence[Shown]) -> list[str]:
-    """Return all records, packed in pieces that stand in the order of the index."""
+def pieces(datasets: Sequence[Shown]) -> tuple[str, list[str]]:
+    """Return all records, packed in pieces that stand in the order of the index, and the clauses that recur in them.
+
+    gzip sees 32 KB at a time. What records far apart have in common is therefore taken out first: a piece is the JSON
+    of its records cut into parts, and a part that is a number stands for a clause of the table.
+    """
     records = [record for one in datasets for record in one.records]
-    return [packed({"records": records[at : at + PIECE]}) for at in range(0, len(records), PIECE)]
+    texts = [encode({"records": records[at : at + PIECE]}).decode() for at in range(0, len(records), PIECE)]
+    counts = Counter(clause for text in texts for clause in CLAUSE.findall(text) if len(clause) >= LEAST_LONG)
+    table = [clause for clause, count in counts.most_common() if count >= LEAST_OFTEN]
+    places = {clause: place for place, clause in enumerate(table)}
+    return packed({"table": table}), [packed({"parts": _parts(text, places)}) for text in texts]
+
+
+def _parts(text: str, places: dict[str, int]) -> list[str | int]:
+    """Return a text with the number of each clause in its place; the clauses between are joined."""
+    parts: list[str | int] = []
+    plain: list[str] = []
+    for clause in CLAUSE.findall(text):
+        if clause not in places:
+            plain.append(clause)
+            continue
+        if plain:
+            parts.append("".join(plain))
+            plain.clear()
+        parts.append(places[clause])
+    return [*parts, "".join(plain)]
 
 
 def index(datasets: Sequence[Shown], names: dict[str, dict[str, str]]) -> dict[str, Any]:

@@ -52,7 +52,7 @@ def page(study: Study, most: int = MOST_RECORDS) -> str:
         raise UserError("there is nothing to report yet.", where=str(study.root), todo=todo)
     content["simulated"] = _simulated(content)
     content["index"] = pack.packed(pack.index(datasets, patterns.names(study))) if datasets else ""
-    content["pieces"] = pack.pieces(datasets)
+    content["table"], content["pieces"] = pack.pieces(datasets)
     content["key"] = hashlib.sha256(f"{content['name']} {content['method']['traits']}".encode()).hexdigest()[:12]
     return _environment().get_template("page.html.jinja").render(content)
 
@@ -91,7 +91,8 @@ def _number(value: float | None, kind: str, *, signed: bool = False) -> str:
     if value is None:
         return "·"
     sign = "+" if signed else ""
-    return f"{100 * value:{sign}.1f}%" if kind in {"rate", "share"} else f"{value:{sign}.2f}"
+    written = f"{100 * value:{sign}.1f}%" if kind in {"rate", "share"} else f"{value:{sign}.2f}"
+    return written.replace("-", "\N{MINUS SIGN}")
 
 
 def _interval(found: dict[str, Any], kind: str, *, signed: bool = False) -> str:

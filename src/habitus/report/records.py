@@ -114,13 +114,13 @@ def _record(row: dict[str, Any], steps: list[dict[str, Any]]) -> dict[str, Any]:
     """Return a record as the page shows it: what trainers read, how it came about, and what was judged of it."""
     meta = row.get("meta") or {}
     said = [_step(one, row["id"]) for one in steps]
-    judged = bool(meta.get("ratings"))
+    # the plan and what the judge wrote stand beside the text already
+    twice = ({"plan"} if meta.get("plan") else set()) | ({"rate", "compare"} if meta.get("ratings") else set())
     return {
         "id": row["id"],
         "turns": _turns(row),
         "plan": meta.get("plan") or {},
-        # what the judge wrote stands in the ratings already
-        "steps": [one for one in said if not (judged and one["step"] in {"rate", "compare"})],
+        "steps": [one for one in said if one["step"] not in twice],
         "ratings": meta.get("ratings") or {},
         "meta": {name: value for name, value in meta.items() if name not in TOLD and value not in (None, "")},
         "drop": {name: row.get(name, "") for name in ("step", "reason", "raw")} if "reason" in row else None,

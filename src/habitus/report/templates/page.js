@@ -13,7 +13,7 @@ function make(tag, attributes, ...children) {
     if (name.startsWith("on")) one.addEventListener(name.slice(2), value);
     else if (value !== undefined && value !== null && value !== false) one.setAttribute(name, value);
   }
-  one.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  one.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined));
   return one;
 }
 
@@ -24,8 +24,13 @@ async function unpack(text) {
 
 /* records: unpacked a piece at a time, when they are looked at or searched */
 const unpacked = new Map();
+let table;
+async function read(number) {
+  const [{ table: clauses }, { parts }] = await Promise.all([(table ||= unpack(at("table").textContent)), unpack(at("piece-" + number).textContent)]);
+  return JSON.parse(parts.map((part) => typeof part === "number" ? clauses[part] : part).join("")).records;
+}
 function piece(number) {
-  if (!unpacked.has(number)) unpacked.set(number, unpack(at("piece-" + number).textContent).then((found) => found.records));
+  if (!unpacked.has(number)) unpacked.set(number, read(number));
   return unpacked.get(number);
 }
 async function recordOf(row) {
@@ -106,12 +111,12 @@ function found(quote, text) {
   return match && [match.index, match.index + match[0].length];
 }
 function marked(text, quotes) {
-  const spans = quotes.map((one) => [found(one.quote, text), one.title]).filter((one) => one[0]).sort((a, b) => a[0][0] - b[0][0]);
+  const spans = quotes.map((one) => [found(one.quote, text), one.title, one.kind]).filter((one) => one[0]).sort((a, b) => a[0][0] - b[0][0]);
   const parts = [];
   let done = 0;
-  for (const [[start, stop], title] of spans) {
+  for (const [[start, stop], title, kind] of spans) {
     if (start < done) continue;
-    parts.push(plain(text.slice(done, start)), make("mark", { title }, plain(text.slice(start, stop))));
+    parts.push(plain(text.slice(done, start)), make("mark", { title, class: kind }, plain(text.slice(start, stop))));
     done = stop;
   }
   return [...parts, plain(text.slice(done))];
@@ -180,7 +185,8 @@ async function show(row) {
   current = row;
   const record = await recordOf(row);
   if (current !== row) return;
-  const quotes = [...verdicts(record).map(([id, [level, quote]]) => ({ quote, title: `${patternName(id)} (${level})` })), ...Object.entries(record.ratings).map(([name, one]) => ({ quote: one.quote, title: name.replaceAll("_", " ") }))];
+  const judged = Object.entries(record.ratings).map(([name, one]) => ({ quote: one.quote, title: name.replaceAll("_", " "), kind: "rating" }));
+  const quotes = [...verdicts(record).map(([id, [level, quote]]) => ({ quote, title: `${patternName(id)} (${level})` })), ...judged];
   const trait = data.facets.find((facet) => idOf(facet) === "trait"), how = outcome();
   const parts = [
     make("a", { class: "back", href: `#data/${encodeURIComponent(data.name)}` }, "← all records"),
@@ -189,7 +195,7 @@ async function show(row) {
     markBar(record),
   ];
   if (record.drop) parts.push(make("div", { class: "drop" }, make("b", {}, "Dropped at " + plain(String(record.drop.step))), make("div", { class: "text", dir: "auto" }, plain(String(record.drop.reason)))));
-  for (const [who, text] of record.turns) parts.push(make("div", { class: "turn " + who.replace(/\W/g, "") }, make("b", {}, plain(who)), textOf(text, who === "user" || who === "system" ? quotes.slice(-Object.keys(record.ratings).length || quotes.length) : quotes)));
+  for (const [who, text] of record.turns) parts.push(make("div", { class: "turn " + who.replace(/\W/g, "") }, make("b", {}, plain(who)), textOf(text, who === "user" || who === "system" ? judged : quotes)));
   if (verdicts(record).length) parts.push(make("h3", {}, "Patterns"), make("dl", {}, verdicts(record).map(([id, [level, quote]]) => [make("dt", {}, level), make("dd", { dir: "auto" }, plain(patternName(id)), quote ? make("small", { class: "soft" }, ` “${plain(quote)}”`) : null)])));
   parts.push(...ratings(record));
   if (Object.keys(record.plan).length) parts.push(make("h3", {}, "Plan"), list(record.plan));
@@ -255,7 +261,11 @@ async function route() {
   const [path, asked] = location.hash.slice(1).split("?"), [section, name, id] = path.split("/").map(decodeURIComponent);
   const chosen = sections.find((one) => one.id === section) || sections[0];
   for (const one of sections) one.hidden = one !== chosen;
-  for (const link of document.querySelectorAll("header nav a")) link.hash === "#" + chosen.id ? link.setAttribute("aria-current", "page") : link.removeAttribute("aria-current");
+  for (const link of document.querySelectorAll("header nav a")) {
+    if (link.hash !== "#" + chosen.id) { link.removeAttribute("aria-current"); continue; }
+    link.setAttribute("aria-current", "page");
+    link.scrollIntoView({ block: "nearest", inline: "center" });
+  }
   if (chosen.id !== "data") { scrollTo(0, 0); return; }
   await ready;
   const changed = await open(name || (data && data.name));
@@ -275,6 +285,9 @@ async function begin() {
   try { marks = JSON.parse(localStorage.getItem(KEY)) || {}; } catch { marks = {}; }
   at("dataset").append(...index.datasets.map((one) => make("option", { value: one.name }, `${one.name} (${one.ids.length.toLocaleString("en")})`)));
   at("dataset").addEventListener("change", (event) => { location.hash = "#data/" + encodeURIComponent(event.target.value); });
+  const phone = matchMedia("(max-width: 40rem)"), fit = () => { at("filters").open = !phone.matches; };
+  phone.addEventListener("change", fit);
+  fit();
   let waiting;
   at("search").addEventListener("input", (event) => { clearTimeout(waiting); waiting = setTimeout(() => { query = event.target.value.trim().toLowerCase(); select(); }, 150); });
   new IntersectionObserver((seen) => { if (seen.some((one) => one.isIntersecting) && rendered < order.length) more(); }, { rootMargin: "600px" }).observe(at("end"));
