@@ -300,6 +300,10 @@ addEventListener("keydown", (event) => {
   else if (event.key === "/") { at("search").focus(); event.preventDefault(); }
   else if (/^[yn1-5]$/.test(event.key) && current >= 0) put(event.key);
 });
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  sections.find((one) => !one.hidden).querySelector("select, h2").focus();
+});
 const ready = at("index") ? begin() : Promise.resolve();
 addEventListener("hashchange", route);
 route();
