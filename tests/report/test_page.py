@@ -128,3 +128,12 @@ def test_the_command_writes_the_page_and_another_serves_it(study: Path, capsys: 
         serving.shutdown()
         thread.join()
     assert "<h1>ferries</h1>" in told
+
+
+def test_inspect_view_can_stand_beside_the_page(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert habitus("report", study) == 0
+    assert habitus("view", study, "--bundle") == 2
+    assert "no logs" in capsys.readouterr().err
+    (study / "report" / "inspect").mkdir()
+    (study / "report" / "inspect" / "index.html").write_text("Inspect View")
+    assert 'href="inspect/index.html#/logs/taught/counter.eval"' in page(Study(study))

@@ -45,6 +45,7 @@ def page(study: Study, most: int = MOST_RECORDS) -> str:
         "runs": training.runs(study),
         "arms": arms,
         "evals": evals.by_eval(arms),
+        "bundled": (study.root / "report" / "inspect" / "index.html").exists(),
         "method": method.method(study),
     }
     if not any(content[part] for part in ("datasets", "audits", "runs", "arms")):
