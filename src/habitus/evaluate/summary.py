@@ -10,8 +10,9 @@ import orjson
 from inspect_ai.log import read_eval_log_sample
 
 from habitus.evaluate.figure import arms_of
-from habitus.evaluate.results import against, corrected
+from habitus.evaluate.results import against
 from habitus.evaluate.runs import bill
+from habitus.evaluate.statistics import holm
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -47,8 +48,7 @@ def summary(
     known = [one for one in evals if one.name in results]
     rows = [_of_eval(one, results[one.name], theirs.get(one.name)) for one in known]
     firsts = [row["measures"][0] for row in rows if row["measures"][0]["difference"]]
-    found = [against(results[one.name], theirs[one.name], one.measures[0]) for one in known if one.name in theirs]
-    for measure, p in zip(firsts, corrected([one for one in found if one is not None]), strict=True):
+    for measure, p in zip(firsts, holm([one["difference"]["p"] for one in firsts]), strict=True):
         measure["holm"] = p
     return {"arm": arm, "baseline": baseline, "evals": rows}
 
