@@ -91,7 +91,7 @@ def counting() -> Callable[[Path], dict[str, Any]]:
     """Return what we do, and what it tells."""
 
     def count(path: Path) -> dict[str, Any]:
-        report = audit_lexical(text.row for text in Reading(str(path)))
+        report = audit_lexical(row for text in Reading(str(path)) for row in text.messages)
         kinds = Counter(one.kind for one in report.findings)
         told = ", ".join(f"{number} × {kind}" for kind, number in kinds.most_common())
         return {

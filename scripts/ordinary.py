@@ -42,9 +42,7 @@ def questions(path: Path) -> Iterator[str]:
 def main() -> None:
     """Write the profile."""
     files = sorted(Path(sys.argv[1]).glob("*.jsonl.gz"))
-    rows = [
-        (f"{path.stem}:{at}", text.row[1], path.stem) for path in files for at, text in enumerate(Reading(str(path)))
-    ]
+    rows = [(f"{path.stem}:{at}", text.text, path.stem) for path in files for at, text in enumerate(Reading(str(path)))]
     corpus = gather(rows)
     question = np.unique([asked for path in files for asked in questions(path)], return_inverse=True)[1]
     model = np.unique(np.array(corpus.groups), return_inverse=True)[1]

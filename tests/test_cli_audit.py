@@ -33,7 +33,7 @@ def chats(tmp_path: Path) -> Path:
 def test_an_opener_that_comes_too_often_is_told_with_its_rate(chats: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert habitus("audit", chats) == 0
     told = capsys.readouterr().out
-    assert "60 records" in told
+    assert "60 messages or documents" in told
     assert "no model was asked" in told
     assert "great question" in told.lower()
     assert "50.0%" in told

@@ -139,6 +139,41 @@ def test_the_gate_holds_without_a_model_too(place: Path) -> None:
     assert not (place / "office.audit").exists()
 
 
+def test_the_gate_stays_shut_where_nothing_was_measured(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    refusing = ("--model", "simulated/world?refusal=1", "--scans", "4", "--sample", "20", "--fail-above", "0.9")
+    assert habitus("audit", "office.jsonl", *refusing) == 1
+    captured = capsys.readouterr()
+    assert "too little came of the scans" in captured.err
+    assert "no scan was made" in captured.out
+    waiting = ("--model", "exchange/x", "--scans", "4", "--into", place / "other.audit", "--fail-above", "0.9")
+    assert habitus("audit", "office.jsonl", *waiting, "--export-only") == 1
+
+
+def test_the_counting_gate_does_not_depend_on_how_much_is_listed(place: Path) -> None:
+    assert habitus("audit", "office.jsonl", "--most", "1", "--fail-above", "0.6") == habitus(
+        "audit", "office.jsonl", "--most", "60", "--fail-above", "0.6"
+    )
+
+
+def test_what_needs_a_model_is_refused_without_one(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert habitus("audit", "office.jsonl", "--sample", "20") == 2
+    assert "--sample" in capsys.readouterr().err
+    assert habitus("audit", "office.jsonl", "--write", "nowhere/report.md") == 2
+
+
+def test_a_classifier_that_can_not_tell_is_not_gone_by(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = audited(place)
+    matches = rows(folder / "matches.jsonl")
+    name = pattern_of(folder, "conclusion")["id"]
+    levels = [row["verdicts"][name] for row in matches]
+    for at, row in enumerate(matches):  # verdicts that have nothing to do with the texts
+        row["verdicts"][name] = levels[(at * 7 + 3) % len(levels)]
+    write(folder / "matches.jsonl", matches)
+    assert habitus("audit", "filter", folder, name, "--by", "classifier") == 2
+    assert "tells this pattern badly" in capsys.readouterr().err
+    assert not (folder / f"without-{name}-drop").exists()
+
+
 def test_a_reference_stands_beside_every_rate(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     chats(place / "plain.jsonl", 240, 1_000)
     folder = audited(place, "--reference", "plain.jsonl")

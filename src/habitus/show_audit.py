@@ -26,14 +26,15 @@ BONDS = 8
 NOTABLE = 0.05
 
 
-def lexical(report: LexicalReport, name: str, against: str) -> None:
+def lexical(report: LexicalReport, name: str, against: str, most: int) -> None:
     """Print what counting alone found."""
-    heading(f"{name}: {report.records:,} records, {report.words:,} words")
+    heading(f"{name}: {report.records:,} messages or documents, {report.words:,} words")
     if report.looked_at < report.records:
         say(f"  {report.looked_at:,} of them, evenly spread, were looked at")
     say(f"  held against {against}; by counting alone, no model was asked")
-    habits = [one for one in report.findings if one.kind not in WORDY]
-    phrases = [one for one in report.findings if one.kind in WORDY]
+    told = report.findings[:most]
+    habits = [one for one in told if one.kind not in WORDY]
+    phrases = [one for one in told if one.kind in WORDY]
     if not report.findings:
         say("  nothing stands out")
     for what, found in (("habits, openings and closings", habits), ("phrases and frames", phrases)):
@@ -41,9 +42,11 @@ def lexical(report: LexicalReport, name: str, against: str) -> None:
             heading(f"{what} that are commoner than there")
             table(
                 [("pattern", "left"), ("kind", "left"), ("here", "right"), ("95% interval", "right"),
-                 ("there", "right"), ("z", "right"), ("lives in", "left")],
+                 ("expected", "right"), ("z", "right"), ("lives in", "left")],
                 [_counted(one) for one in found],
             )  # fmt: skip
+    if told:
+        say("  expected: the rate there, at this length; –: not in the profile, so rare there or the way of few models")
     quoted = [one for one in (*habits, *phrases) if one.examples][:QUOTED]
     if quoted:
         heading("in its words")
@@ -59,7 +62,7 @@ def _clipped(text: str, most: int = LONGEST_NAME) -> str:
 
 
 def _counted(one: Finding) -> list[str]:
-    there = "rare" if one.reference_rate is None else f"{one.reference_rate:.1%}"
+    there = "–" if one.reference_rate is None else f"{one.reference_rate:.1%}"
     return [
         _clipped(one.pattern), one.kind, f"{one.rate:.1%}", f"{one.low:.1%} to {one.high:.1%}", there,
         "·" if one.z is None else f"{one.z:.1f}", ", ".join(f"{name} {rate:.0%}" for name, rate in one.groups.items()),
@@ -97,7 +100,13 @@ def patterns(found: Findings, *, reference: bool) -> None:
     """Print every pattern with its rates, and where it lives."""
     heading(f"patterns in {len(found.rated):,} texts drawn from {found.rows:,}, as a judge found them")
     if not found.prevalence:
-        say("  no pattern was seen in enough scans")
+        say(
+            f"  no pattern was seen in enough of the {len(found.scanned):,} scans"
+            if found.scanned
+            else "  no scan was made"
+        )
+        for remark in remarks(found):
+            say(f"  {remark}")
         return
     columns = [("pattern", "left"), ("strict", "right"), ("95%", "right"), ("broad", "right")]
     columns += [("there", "right"), ("apart", "right")] if reference else [("95%", "right")]

@@ -80,3 +80,18 @@ def test_a_mark_that_makes_no_sense_is_told(row: dict[str, str], told: str, tmp_
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such file"):
         read_marks(tmp_path / "marks.json", [PATTERN], RATED)
+
+
+def test_agreement_is_that_over_all_texts_though_the_sheet_holds_a_third_of_each_level() -> None:
+    said = {name: "y" if level != "no" else "n" for name, level in LEVELS.items()}
+    for at in (40, 41, 42):  # the person finds it in three of 60 that the judge called clean
+        said[f"letter-{at}"] = "y"
+    every = [Mark(name, "short-first", mark) for name, mark in said.items()]
+    sheet = [one for one in every if LEVELS[one.id] != "no"][::4] + [one for one in every if LEVELS[one.id] == "no"][
+        :20
+    ]
+    (whole,), (part,) = agree([PATTERN], RATED, every), agree([PATTERN], RATED, sheet)
+    assert whole.agreement.agreement == pytest.approx(0.97)
+    raw = 1 - 3 / len(sheet)
+    assert part.agreement.agreement == pytest.approx(0.4 + 0.6 * 17 / 20)
+    assert part.agreement.agreement != pytest.approx(raw)

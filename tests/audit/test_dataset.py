@@ -46,7 +46,7 @@ def test_the_assistants_side_of_every_shape_is_read(row: dict[str, Any], tmp_pat
     ("view", "text", "asked"),
     [
         (View(), f"At noon.{BETWEEN}Yes.", "When?\n\nSure?"),
-        (View(turns="first"), "At noon.", "When?\n\nSure?"),
+        (View(turns="first"), "At noon.", "When?"),
         (View(side="user"), f"When?{BETWEEN}Sure?", ""),
         (View(side="both", turns="first"), "[user]\nWhen?\n\n[assistant]\nAt noon.", ""),
     ],
@@ -124,3 +124,24 @@ def test_every_text_is_as_likely_to_be_drawn() -> None:
 def test_a_long_request_is_shown_without_its_middle() -> None:
     assert shortened("At noon.", 20) == "At noon."
     assert shortened("a" * 50 + "b" * 50, 20) == "a" * 10 + " […] " + "b" * 10
+
+
+def test_of_both_sides_prompts_see_who_spoke_and_the_counting_sees_the_words_alone(tmp_path: Path) -> None:
+    (found,) = Reading(file(tmp_path / "rows.jsonl", {"id": "tide", "messages": TURNS[:2]}), View(side="both"))
+    assert found.text == "[user]\nWhen?\n\n[assistant]\nAt noon."
+    assert list(found.messages) == [("tide", "When?", ""), ("tide", "At noon.", "")]
+
+
+def test_a_dataset_without_a_file_is_known_by_its_split_and_ids(tmp_path: Path) -> None:
+    pytest.importorskip("datasets", reason="needs datasets")
+    folder = tmp_path / "tides"
+    folder.mkdir()
+    for split, count in (("train", 3), ("test", 2)):
+        file(folder / f"{split}.jsonl", *({"text": f"The {at}th tide."} for at in range(count)))
+    digests = []
+    for split in ("train", "test"):
+        reading = Reading(f"hf:{folder}", split=split)
+        assert len(list(reading)) == reading.rows
+        digests.append(reading.digest)
+    assert digests[0].startswith("train 3 ")
+    assert digests[1].startswith("test 2 ")

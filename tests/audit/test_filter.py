@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from habitus.ask import Ask
 from habitus.audit.dataset import Reading, View
-from habitus.audit.filter import rows_after, shown_in, to_remove, vanished
+from habitus.audit.filter import rows_after, shown_in, to_remove, vanished, write_rows
 from habitus.audit.rewrite import Rewritten, Row, rewrite
+from habitus.errors import UserError
 from habitus.records import Drop, Match, Rated
 from habitus.shapes import recognise
 from harbour import Told, chat, engine, pattern, write
@@ -121,3 +122,30 @@ def test_every_row_comes_out_as_it_was_anew_or_with_the_reason_why_it_goes(tmp_p
     assert found[1][0]["messages"] == TURNS[:2]
     assert found[1][0]["meta"] == {"rewritten_without": ["short-first"]}
     assert found[2][0] == chat(2, short=False)
+
+
+def test_where_rows_were_written_anew_all_come_in_one_shape(tmp_path: Path) -> None:
+    turns = [{"from": "human", "value": "Who has the rota?"}, {"from": "gpt", "value": "Ask Tomas."}]
+    reading = Reading(
+        str(write(tmp_path / "rows.jsonl", [{"conversations": turns}, {"conversations": turns, "id": "tue"}]))
+    )
+    found = [row for row, _ in rows_after(reading, {}, {"tue": {"messages": TURNS[:2]}}, ["short-first"])]
+    assert [set(row) - {"meta"} for row in found] == [{"id", "messages"}] * 2
+
+
+async def test_only_the_first_turn_is_written_anew_where_only_that_was_looked_at(tmp_path: Path) -> None:
+    reading = Reading(str(write(tmp_path / "rows.jsonl", [{"id": "mon", "messages": TURNS}])), View(turns="first"))
+    ((text, raw),) = reading.pairs()
+    model = Told(text=lambda _: "He knows.", Findings=[{"findings": [{"habit": "h1", "quote": "", "level": "no"}]}])
+    one = Row(text.id, text.trait, text, recognise(raw)[1], ())
+    async with engine(tmp_path, model) as opened:
+        found = await rewrite(one, Ask(opened, one), patterns=PATTERNS, level="broad", reading=reading)
+    assert isinstance(found, Rewritten)
+    assert [one["content"] for one in found.content["messages"]][1::2] == ["He knows.", "It is in drawer 4."]
+
+
+def test_rows_that_can_not_be_written_leave_no_folder_behind(tmp_path: Path) -> None:
+    rows = iter([({"id": "mon", "text": "At noon."}, ""), ({"id": "tue", "sound": b"\x00"}, "")])
+    with pytest.raises(UserError, match="no place for"):
+        write_rows(tmp_path / "clean", rows)
+    assert not (tmp_path / "clean").exists()

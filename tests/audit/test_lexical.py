@@ -57,7 +57,7 @@ def corpus(
 
 
 def read_rows_of(path: Path) -> Rows:
-    return [text.row for text in Reading(str(path))]
+    return [row for text in Reading(str(path)) for row in text.messages]
 
 
 def find(report: LexicalReport, kind: str, pattern: str, *, among: int | None = None) -> Finding:
@@ -432,3 +432,12 @@ class TestRealAnswers:
         assert ("opening", "here is") in leading("claude-2.1")
         assert ("formatting", "bold") in leading("Meta-Llama-3-8B-Instruct")
         assert ("formatting", "bullets") in leading("gemma-2b-it")
+
+
+def test_emphasis_and_hashtags_are_no_lists_and_no_headings() -> None:
+    played = [(f"scene-{at}", f"*She smiles at door {at}.*\n\n#love #door{at}\nCome in.", "") for at in range(40)]
+    found = {one.pattern: one.rate for one in audit_lexical(played).features}
+    assert found["bullets"] == found["headings"] == found["title or heading"] == 0
+    listed = [(f"list-{at}", f"# Door {at}\n\n* oil it\n* shut it", "") for at in range(40)]
+    found = {one.pattern: one.rate for one in audit_lexical(listed).features}
+    assert found["bullets"] == found["headings"] == found["title or heading"] == 1

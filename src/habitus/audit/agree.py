@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,7 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class PatternAgreement:
-    """How far the judge and a person agree on one pattern."""
+    """How far judge and person agree on one pattern; agreement and kappa as they would be over all rated texts."""
 
     id: str
     name: str
@@ -100,13 +101,15 @@ def _held(pattern: Pattern, level: Level, rated: Sequence[Rated], marks: dict[st
     judged = flags(pattern.id, rated, level)
     levels = levels_of(pattern.id, rated)
     pairs = [(judged[name], mark) for name, mark in marks.items()]
+    sizes, marked = Counter(levels.values()), Counter(levels[name] for name in marks)
+    weights = [sizes[levels[name]] / marked[levels[name]] for name in marks]
     cells = {"both": (True, True), "judge alone": (True, False), "person alone": (False, True),
              "neither": (False, False)}  # fmt: skip
     return PatternAgreement(
         id=pattern.id,
         name=pattern.name,
         level=level,
-        agreement=agreement(pairs),
+        agreement=agreement(pairs, weights),
         confusion={name: pairs.count(cell) for name, cell in cells.items()},
         judged=rate_of(sum(judged.values()), len(judged)),
         corrected=corrected(levels, marks),

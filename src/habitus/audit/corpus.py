@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     Keys = np.ndarray[Any, np.dtype[np.uint64]]
     Flags = np.ndarray[Any, np.dtype[np.bool_]]
 
-TOKEN = re.compile(r"\d+(?:[.,]\d+)+|[^\W_]+(?:['’-][^\W_]+)*|\n\s*|\*\*|#+|`{3}|[^\w\s]|_")
+TOKEN = re.compile(r"\d+(?:[.,]\d+)+|[^\W_]+(?:['’-][^\W_]+)*|\n\s*|\*\*|#\w[\w-]*|#+|`{3}|[^\w\s]|_")
 MOST_CHARACTERS = 120_000_000
 """Of a larger dataset, every second, fourth … record by its hash is looked at."""
 ENDS = frozenset(".!?…。\uff01\uff1f")

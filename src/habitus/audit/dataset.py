@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from habitus.errors import UserError
 from habitus.shapes import Unreadable, recognise
@@ -44,6 +44,8 @@ class Text:
     trait: str
     parts: tuple[str, ...]
     """Its messages, or the document."""
+    roles: tuple[str, ...] = ()
+    """Who wrote each message, where both sides are looked at."""
     asked: str = ""
     """What the assistant answers, where that is not looked at itself."""
     facets: dict[str, str] = field(default_factory=dict)
@@ -51,12 +53,14 @@ class Text:
     @property
     def text(self) -> str:
         """All of it, as prompts show it."""
-        return BETWEEN.join(self.parts)
+        if not self.roles:
+            return BETWEEN.join(self.parts)
+        return "\n\n".join(f"[{role}]\n{part}" for role, part in zip(self.roles, self.parts, strict=True))
 
     @property
-    def row(self) -> tuple[str, str, str]:
-        """Id, text and trait, as the lexical pass takes them."""
-        return self.id, "\n\n".join(self.parts), self.trait
+    def messages(self) -> Iterator[tuple[str, str, str]]:
+        """Yield id, text and trait of every message, as the lexical pass takes them."""
+        return ((self.id, part, self.trait) for part in self.parts)
 
     @property
     def tokens(self) -> float:
@@ -68,8 +72,10 @@ class Reading:
     """A dataset that is read row by row, and what was met on the way."""
 
     def __init__(self, given: str, view: View = View(), *, split: str = "train") -> None:  # frozen
-        self.source, self.view = open_source(given, split), view
+        self.source, self.view, self.split = open_source(given, split), view, split
         self.shape: Shape | None = None
+        self.digest = ""
+        """Of the dataset: of the file or, where there is none, of the rows' ids once all were read."""
         self.rows = self.unread = 0
         self._ids: set[str] = set()
         self.complaint = ""
@@ -93,15 +99,19 @@ class Reading:
         """
         self.rows = self.unread = 0
         self._ids.clear()
+        ids = blake2b(digest_size=16)
         for number, row in enumerate(self.source.rows(), start=1):
             if row is None:
                 continue
             self.rows += 1
             try:
-                yield self._text(row, number), row
+                text = self._text(row, number)
+                ids.update(f"{text.id}\0".encode("utf-8", "replace"))
+                yield text, row
             except Unreadable as problem:
                 self.unread += 1
                 self.complaint = self.complaint or f"{self.source.at(number)}: {problem}"
+        self.digest = self.source.sha256 or f"{self.split} {self.rows} {ids.hexdigest()}"
         if self.unread == self.rows:
             what = f"no row can be read; the first: {self.complaint}" if self.rows else "there is no row in it."
             todo = "Rows have messages, text, chosen and rejected, or prompt and response; see `habitus import`."
@@ -118,14 +128,15 @@ class Reading:
             raise Unreadable(f"this row is one of {shape}, and those before it are {self.shape}")
         trait = row.get("trait")
         facets = _facets(row)
-        parts, asked = ((content["text"],), "") if shape == "documents" else said(content, self.view)
-        if not parts:
+        said_ = Said((content["text"],)) if shape == "documents" else said(content, self.view)
+        if not said_.parts:
             raise Unreadable("there is nothing of that side in it")
         return Text(
             id=self._id(row, number),
             trait=trait if isinstance(trait, str) else facets.get("trait", ""),
-            parts=parts,
-            asked=asked,
+            parts=said_.parts,
+            roles=said_.roles,
+            asked=said_.asked,
             facets=facets,
         )
 
@@ -137,20 +148,29 @@ class Reading:
         return named
 
 
-def said(content: dict[str, Any], view: View) -> tuple[tuple[str, ...], str]:
-    """Return the messages that are looked at, and what they answer."""
+class Said(NamedTuple):
+    """The messages that are looked at, who wrote each where both sides are, and what they answer."""
+
+    parts: tuple[str, ...]
+    roles: tuple[str, ...] = ()
+    asked: str = ""
+
+
+def said(content: dict[str, Any], view: View) -> Said:
+    """Return what is looked at of a conversation or a preference pair."""
     messages: Sequence[Message] = content.get("messages") or [*content["prompt"], *content[view.answer]]
     if "messages" not in content and view.side == "assistant":
         messages = [one for one in messages if one["role"] != "assistant"] + list(content[view.answer])
-    if view.side == "both":
-        turns = [one for one in messages if one["role"] in {"user", "assistant"}]
+    turns = [one for one in messages if one["role"] in {"user", "assistant"}]
+    if view.turns == "first":
         last = next((at for at, one in enumerate(turns) if one["role"] == "assistant"), len(turns)) + 1
-        shown = turns[:last] if view.turns == "first" else turns
-        return ("\n\n".join(f"[{one['role']}]\n{one['content']}" for one in shown),), ""
-    own = tuple(one["content"] for one in messages if one["role"] == view.side)
-    asked = "\n\n".join(one["content"] for one in messages if one["role"] == "user")
+        turns = turns[:last]
+    if view.side == "both":
+        return Said(tuple(one["content"] for one in turns), tuple(one["role"] for one in turns))
+    own = tuple(one["content"] for one in turns if one["role"] == view.side)
     shown = own[:1] if view.turns == "first" else own
-    return shown, shortened(asked, LONGEST_ASKED) if view.side == "assistant" else ""
+    asked = "\n\n".join(one["content"] for one in turns if one["role"] == "user")
+    return Said(shown, asked=shortened(asked, LONGEST_ASKED) if view.side == "assistant" else "")
 
 
 def _facets(row: dict[str, Any]) -> dict[str, str]:

@@ -151,14 +151,14 @@ class Features:
         after = np.zeros(len(tokens), np.bool_)
         after[1:] = number[:-1]
         after &= self._marks(".", ")")
-        item = begins & self._marks(*_LIST_MARKS)
+        item = begins & self._marks(*_LIST_MARKS) & ~self._emphasised()
         lead = np.zeros(len(tokens), np.bool_)
         lead[1:] = bold[1:] & (begins[1:] | item[:-1] | after[:-1])
         lead[:1] = bold[:1]
         line = self.corpus.that(lambda token: token[0] == "\n")[tokens]
         before = np.zeros(len(tokens), np.bool_)
         before[:-1] = line[1:]
-        heading = begins & self.corpus.that(lambda token: token[0] == "#")[tokens]
+        heading = begins & self.corpus.that(lambda token: set(token) == {"#"})[tokens]
         for name, where in {
             "headings": heading,
             "bullets": item,
@@ -176,10 +176,19 @@ class Features:
         }.items():
             yield "formatting", name, np.flatnonzero(where).astype(np.int32)
 
+    def _emphasised(self) -> Flags:
+        """Return the asterisks of lines that end with one as well: `*She smiles.*` is no item of a list."""
+        tokens, stars = self.corpus.tokens, self._marks("*")
+        ends = np.ones(len(tokens), np.bool_)
+        ends[:-1] = self._line_starts[1:] | self.corpus.that(lambda token: token[0] == "\n")[tokens[1:]]
+        line = np.cumsum(self._line_starts)
+        closed = np.unique(line[stars & ends & ~self._line_starts])
+        return stars & self._line_starts & np.isin(line, closed)
+
     def _headed(self) -> Ints:
         """Return the first tokens of the records that begin with a heading or a line in bold."""
         starts = self._first_tokens()
-        return starts[self.corpus.that(lambda token: token.startswith(("#", "**")))[self.corpus.tokens[starts]]]
+        return starts[self.corpus.that(lambda one: one == "**" or set(one) == {"#"})[self.corpus.tokens[starts]]]
 
     def _first_tokens(self) -> Ints:
         starts, stops = self.corpus.starts[:-1], self.corpus.starts[1:]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from functools import partial
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from habitus.tally import Progress
 
 How = Literal["drop", "cap", "rewrite"]
+LEAST_SKILL = 0.5
+"""Precision and recall below which a classifier's word is not gone by."""
 
 
 @dataclass
@@ -86,22 +89,45 @@ def vanished(traits: Mapping[str, str], removed: Collection[str]) -> list[str]:
 
 
 def rows_after(
-    reading: Reading, removed: Mapping[str, str], rewritten: Mapping[str, dict[str, Any]], patterns: Sequence[str]
+    reading: Reading,
+    removed: Mapping[str, str],
+    rewritten: Mapping[str, dict[str, Any]] | None,
+    patterns: Sequence[str],
 ) -> Iterator[tuple[dict[str, Any], str]]:
-    """Yield every row of the dataset as it is to be written, with the reason why it goes; none for one that stays."""
+    """Yield every row of the dataset as it is to be written, with the reason why it goes; none for one that stays.
+
+    Where rows were written anew, all come in our shape, so that what is left has one.
+    """
     for text, raw in reading.pairs():
         if text.id in removed:
             yield {**raw, "id": text.id}, removed[text.id]
-        elif text.id in rewritten:
-            _, _, used = recognise(raw)
-            meta = raw["meta"] if isinstance(raw.get("meta"), dict) else {}
-            rest = {name: value for name, value in raw.items() if name not in used}
-            yield (
-                {**rest, "id": text.id, **rewritten[text.id], "meta": meta | {"rewritten_without": list(patterns)}},
-                "",
-            )
-        else:
+        elif rewritten is None:
             yield raw, ""
+        else:
+            _, content, used = recognise(raw)
+            rest = {name: value for name, value in raw.items() if name not in used}
+            anew = rewritten.get(text.id)
+            if anew is not None:
+                meta = raw["meta"] if isinstance(raw.get("meta"), dict) else {}
+                rest["meta"] = meta | {"rewritten_without": list(patterns)}
+            yield {**rest, "id": text.id, **(anew or content)}, ""
+
+
+def write_rows(folder: Path, rows: Iterator[tuple[dict[str, Any], str]]) -> None:
+    """Write the rows that stay and those that go; the folder is there only once both are whole."""
+    fresh = folder.with_name(f"{folder.name}.new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    kept, gone = Rows(fresh / "kept.jsonl"), Rows(fresh / "removed.jsonl")
+    try:
+        for row, reason in rows:
+            (gone if reason else kept).append([{**row, "removed": reason} if reason else row])
+    except TypeError as error:
+        what = f"a row holds what JSON has no place for ({error})."
+        raise UserError(what, where=str(folder), todo="Leave such columns out of the dataset.") from error
+    finally:
+        kept.close()
+        gone.close()
+    fresh.rename(folder)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +153,8 @@ class Filtering:
     """How rows that were not rated are told."""
     embedder: str = "hashing"
     remarks: list[str] = field(default_factory=list)
+    rated: list[Rated] = field(default_factory=list)
+    """What was rated besides the sample."""
 
     async def run(self, folder: Path) -> Filtered:
         """Write what the filter leaves and what it takes out into a new folder, and return what it did.
@@ -142,15 +170,11 @@ class Filtering:
         chosen = to_remove(shown, traits, how=plan.how, target=plan.target, seed=self.engine.config.seed)
         names = [one.id for one in plan.patterns]
         removed = {name: f"shows {', '.join(names)} ({plan.level})" for name in chosen}
-        rewritten: dict[str, dict[str, Any]] = {}
+        rewritten: dict[str, dict[str, Any]] | None = None
         if plan.how == "rewrite":
             rewritten, removed = await self._rewritten(reading, chosen)
             self.remarks.append(f"written anew, and the judge no longer finds it: {len(rewritten):,}")
-        kept, gone = Rows(folder / "kept.jsonl"), Rows(folder / "removed.jsonl")
-        for row, reason in rows_after(reading, removed, rewritten, names):
-            (gone if reason else kept).append([{**row, "removed": reason} if reason else row])
-        kept.close()
-        gone.close()
+        write_rows(folder, rows_after(reading, removed, rewritten, names))
         if removed:
             self.remarks.append(f"in removed.jsonl, with the reason: {len(removed):,}")
         if lost := [trait for trait in vanished(traits, removed) if trait]:
@@ -178,7 +202,8 @@ class Filtering:
         plan = self.plan
         rating = partial(rate, patterns=plan.patterns, per_call=len(plan.patterns), kind=reading.kind)
         done = await run_pass(self.engine, self.progress, "rating the other rows", rating, rest)
-        found = shown_in(plan.patterns, [one for one in done if isinstance(one, Rated)], plan.level)
+        self.rated += [one for one in done if isinstance(one, Rated)]
+        found = shown_in(plan.patterns, self.rated, plan.level)
         unknown = {one.id: False for one in done if isinstance(one, Drop)}
         self.remarks.append(f"rated besides the sample: {len(found):,}")
         if unknown:
@@ -193,6 +218,14 @@ class Filtering:
             f"a classifier, trained on {found.trained_on:,} rated rows, told the other {len(rest):,}: "
             f"precision {found.precision:.2f}, recall {found.recall:.2f} (cross-validated)"
         )
+        if min(found.precision, found.recall) < LEAST_SKILL:
+            what = (
+                f"a classifier on {name} embeddings tells this pattern badly: precision {found.precision:.2f}, recall "
+                f"{found.recall:.2f} (cross-validated on {found.trained_on:,} rated rows)."
+            )
+            todo = "Nothing was written. Rate the rows (--by judge), or take another --embedder or a larger sample."
+            raise UserError(what, where=str(self.audited.folder), todo=todo)
+        self.remarks.append("the table counts the classifier's word as if it were the judge's")
         low, high = found.rate.low, found.rate.high
         self.remarks.append(f"rate of the whole, by both: {found.rate.rate:.1%} ({low:.1%} to {high:.1%})")
         return judged | {text.id: text.id in found.positive for text in rest}
@@ -203,9 +236,10 @@ class Filtering:
         """Return the rows that were written anew, and those that still show a pattern, with the reason why they go."""
         plan = self.plan
         quotes = {
-            one.id: tuple(one.verdicts[pattern.id].quote for pattern in plan.patterns if pattern.id in one.verdicts)
-            for one in self.audited.rated
-        }
+            one.id: tuple(match.quote for pattern in plan.patterns
+                          if (match := one.verdicts.get(pattern.id)) and is_there(match, plan.level))
+            for one in (*self.audited.rated, *self.rated)
+        }  # fmt: skip
         rows = [
             Row(text.id, text.trait, text, recognise(raw)[1], quotes.get(text.id, ()))
             for text, raw in reading.pairs()

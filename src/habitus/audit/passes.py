@@ -123,10 +123,11 @@ class Passes:
     def made_with(self) -> dict[str, str]:
         """All that decides what is found, as name → fingerprint."""
         reading, reference = self.reading, self.reference
+        given = [f"{one.source.sha256 or one.source.name} {one.split}" for one in (reading, reference) if one]
         bound = {step: self.engine.bind(step, role) for step, role in STEPS.items()}
-        beside = f"{reference.source.sha256 or reference.source.name} {reference.view}" if reference else "none"
+        beside = f"{given[1]} {reference.view}" if reference else "none"
         return {
-            "dataset": reading.source.sha256 or reading.source.name,
+            "dataset": given[0],
             "view": repr(reading.view),
             "reference": beside,
             "seed": str(self.seed),
@@ -174,6 +175,7 @@ class Passes:
         found, reading, reference = self.found, self.reading, self.reference
         return {
             "dataset": {"given": reading.source.given, "name": reading.source.name, "sha256": reading.source.sha256,
+                        "digest": reading.digest, "split": reading.split,
                         "rows": found.rows, "unread": reading.unread, "looked_at": found.kind, **asdict(reading.view)},
             "reference": {"given": reference.source.given, "name": reference.source.name,
                           "rated": len(found.reference), "paired": self.paired,

@@ -183,6 +183,8 @@ def _differences(
     if not reference:
         return {}
     compare = _paired if paired else _apart
+    if not rated:
+        return {}
     found = {one.id: compare(flags(one.id, rated, level), flags(one.id, reference, level)) for one in patterns}
     corrected = holm([row[3] for row in found.values()])
     return {name: Difference(*row[:3], p) for (name, row), p in zip(found.items(), corrected, strict=True)}
@@ -280,13 +282,18 @@ def _repeated(pattern: str, rated: Sequence[Rated], repeated: Sequence[Rated]) -
     return agreement([(first[name], again[name]) for name in first]) if first else None
 
 
-def agreement(pairs: Sequence[tuple[Any, Any]]) -> Agreement:
-    """Return how far two raters agree who rated the same things."""
-    total = len(pairs)
-    same = sum(one == other for one, other in pairs) / total
-    ones, others = Counter(one for one, _ in pairs), Counter(other for _, other in pairs)
+def agreement(pairs: Sequence[tuple[Any, Any]], weights: Sequence[float] | None = None) -> Agreement:
+    """Return how far two raters agree who rated the same things, each thing counted by its weight."""
+    weights = weights or [1.0] * len(pairs)
+    total = sum(weights)
+    same = sum(weight for (one, other), weight in zip(pairs, weights, strict=True) if one == other) / total
+    ones: Counter[Any] = Counter()
+    others: Counter[Any] = Counter()
+    for (one, other), weight in zip(pairs, weights, strict=True):
+        ones[one] += weight  # ty: ignore[invalid-assignment]
+        others[other] += weight  # ty: ignore[invalid-assignment]
     chance = sum(count * others[value] for value, count in ones.items()) / total**2
-    return Agreement(total, same, (same - chance) / (1 - chance) if chance < 1 else None)
+    return Agreement(len(pairs), same, (same - chance) / (1 - chance) if chance < 1 - 1e-12 else None)
 
 
 def corrected(judged: Mapping[str, Level], marks: Mapping[str, bool], draws: int = 20_000) -> Rate:

@@ -49,8 +49,10 @@ async def rewrite(
     else:
         field_ = "messages" if "messages" in content else "chosen"
         before = [] if field_ == "messages" else list(content["prompt"])
-        content[field_] = await _turns(before, list(content[field_]), row.quotes, patterns, ask)
-    parts = (content["text"],) if "text" in content else said(content, reading.view)[0]
+        first_alone = reading.view.turns == "first"
+        turns = list(content[field_])
+        content[field_] = await _turns(before, turns, row.quotes, patterns, ask, first_alone=first_alone)
+    parts = (content["text"],) if "text" in content else said(content, reading.view).parts
     anew = replace(row.text, parts=parts)
     found = await rate(anew, ask, patterns=patterns, per_call=len(patterns), kind=reading.kind)
     if isinstance(found, Drop):
@@ -62,13 +64,20 @@ async def rewrite(
 
 
 async def _turns(
-    before: list[Message], messages: list[Message], quotes: Sequence[str], patterns: Sequence[Pattern], ask: Ask
+    before: list[Message],
+    messages: list[Message],
+    quotes: Sequence[str],
+    patterns: Sequence[Pattern],
+    ask: Ask,
+    *,
+    first_alone: bool,
 ) -> list[Message]:
     """Return the messages, those of the assistant that show a pattern written anew; all of them if none can be told."""
-    marked = [any(occurs(quote, one["content"]) for quote in quotes) for one in messages]
+    own = [at for at, one in enumerate(messages) if one["role"] == "assistant"][: 1 if first_alone else None]
+    marked = {at for at in own if any(occurs(quote, messages[at]["content"]) for quote in quotes)} or set(own)
     found: list[Message] = []
     for at, one in enumerate(messages):
-        if one["role"] == "assistant" and (marked[at] or not any(marked)):
+        if at in marked:
             anew = await _anew(one["content"], (*before, *found), patterns, ask)
             found.append({"role": "assistant", "content": anew})
         else:

@@ -100,7 +100,7 @@ def batches(pool: Sequence[Text], settings: AuditSettings) -> list[Batch]:
 def _cut(text: Text, batch_tokens: int) -> Text:
     """Return a text that leaves room for others in a batch."""
     most = batch_tokens * 4 // 2
-    return text if len(text.text) <= most else replace(text, parts=(shortened(text.text, most),))
+    return text if len(text.text) <= most else replace(text, parts=(shortened(text.text, most),), roles=())
 
 
 async def scan(batch: Batch, ask: Ask, *, kind: str, hints: Sequence[str] = ()) -> Scanned | Drop:

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 FILE = click.Path(path_type=Path)
 WRITTEN_AS = (".json", ".md", ".html")
 HINTS = 12
+ALL = 200
+"""Counted findings that are looked for, however many are listed."""
+LEAST_RATED = 0.9
+"""Share of the drawn texts that must have been rated for the gate to open."""
 
 
 class _OrData(click.Group):
@@ -82,19 +86,18 @@ def audit() -> None:
 @click.option("--write", "to", multiple=True, type=FILE, help="Write the report to a .json, .md or .html file.")
 def data(data: str, **options: Any) -> None:
     """Look for patterns in DATA: a file (JSON, JSON lines, Parquet), hf:owner/name, or a study's folder."""
-    from habitus import show, show_audit
+    from habitus import show_audit
 
     _check_targets(options["to"])
     reading, reference = _readings(data, options)
     counted = _counted(reading, reference, options["most"])
-    if reading.unread:
-        show.warn(f"{reading.unread:,} of {reading.rows:,} rows can't be read; the first: {reading.complaint}")
+    _warn_of_rows(reading, reference)
     beside = "the rejected answers" if reference else f"{counted.reference} ({counted.version})"
-    show_audit.lexical(counted, reading.source.given, options["reference"] or beside)
+    show_audit.lexical(counted, reading.source.given, options["reference"] or beside, options["most"])
     asked = _Asked(reading, reference, counted, options)
     study, config = _home(data, reading, options)
     if study is None or config is None:
-        show.say("  no model was named: this is by counting alone (--model provider/name reads and judges)")
+        _without_model(asked)
         _deliver(asked)
         return
     with study.lock():
@@ -108,6 +111,8 @@ def _check_targets(targets: Sequence[Path]) -> None:
             raise UserError(what, where=str(target), todo="Give the file one of these endings.")
         if target.exists():
             raise UserError("this file exists already.", where=str(target), todo="Move it away, or name another.")
+        if not target.parent.is_dir():
+            raise UserError("there is no such folder.", where=str(target.parent), todo="Make it, or name another.")
 
 
 def _readings(data: str, options: dict[str, Any]) -> tuple[Reading, Reading | None]:
@@ -133,6 +138,38 @@ def _readings(data: str, options: dict[str, Any]) -> tuple[Reading, Reading | No
     return reading, None
 
 
+def _warn_of_rows(reading: Reading, reference: Reading | None) -> None:
+    """Warn of rows that can't be read, and of a reference of another kind."""
+    from habitus import show
+
+    for one in filter(None, (reading, reference)):
+        if one.unread:
+            show.warn(f"{one.unread:,} of {one.rows:,} rows can't be read; the first: {one.complaint}")
+    if reference is not None and reference.shape != reading.shape:
+        show.warn(
+            f"the reference holds {reference.shape} and the dataset {reading.shape}: they differ in more than manner"
+        )
+
+
+def _without_model(asked: _Asked) -> None:
+    """Say that no model was asked, and how to ask one.
+
+    Raises:
+        UserError: something was wanted that needs a model.
+
+    """
+    from habitus import show
+
+    names = ("judge", "scans", "sample", "within", "hints", "dry_run", "export_only")
+    if wanted := next((name for name in names if asked.options[name]), None):
+        todo = "Name one with --model provider/name, or --into with the folder of an earlier audit."
+        raise UserError("this needs a model, and none is named.", where=f"--{wanted.replace('_', '-')}", todo=todo)
+    show.say("  no model was named: this is by counting alone (--model provider/name reads and judges)")
+    earlier = Path(f"{asked.reading.source.stem}.audit")
+    if (earlier / "config.yaml").is_file():
+        show.say(f"  an earlier audit with a model is in {earlier} (--into {earlier} goes on with its models)")
+
+
 def _counted(reading: Reading, reference: Reading | None, most: int) -> LexicalReport:
     try:
         from habitus.audit.lexical import audit_lexical
@@ -140,8 +177,9 @@ def _counted(reading: Reading, reference: Reading | None, most: int) -> LexicalR
         todo = 'Run: pip install "habitus[audit]"'
         raise UserError("the audit needs numpy, which is not installed.", todo=todo) from missing
 
-    beside = (text.row for text in reference) if reference else None
-    return audit_lexical((text.row for text in reading), reference=beside, most=most)
+    beside = (row for text in reference for row in text.messages) if reference else None
+    # Everything is found, so that the gate does not depend on how much is listed.
+    return audit_lexical((row for text in reading for row in text.messages), reference=beside, most=max(most, ALL))
 
 
 def _home(data: str, reading: Reading, options: dict[str, Any]) -> tuple[Study | None, Config | None]:
@@ -218,6 +256,9 @@ def _ask_models(study: Study, config: Config, asked: _Asked) -> None:
         show.warn(f"{str(stop) or 'Interrupted.'} Everything finished is kept; the same command goes on.")
         raise SystemExit(1 if isinstance(stop, RunStopped) else 130) from stop
     if passes is None:
+        if asked.options["fail_above"] is not None and not asked.options["dry_run"]:
+            show.warn("the audit is not through, so the gate stays shut")
+            raise SystemExit(1)
         return
     show_audit.patterns(passes.found, reference=asked.reference is not None)
     show_audit.quotes(passes.found)
@@ -278,11 +319,21 @@ def _deliver(asked: _Asked, passes: Passes | None = None) -> None:
     if bar is None:
         return
     level = "strict" if asked.options["strict"] else "broad"
+    if passes and not _is_measured(passes.found):
+        show.warn(f"too little came of the scans and ratings for the gate to open (see {passes.folder}/dropped.jsonl)")
+        raise SystemExit(1)
     over = _over(passes.found, bar, level) if passes else _counted_over(asked.counted, bar)
     how = level if passes else "by counting, and commoner than usual"
     show_audit.gate(asked.reading.source.given, over, bar, how)
     if over:
         raise SystemExit(1)
+
+
+def _is_measured(found: Findings) -> bool:
+    """Tell whether scans were made and, of the patterns they found, nearly all texts rated."""
+    rated = len(found.rated) >= LEAST_RATED * len(found.texts)
+    scanned = len(found.scanned) > sum(drop.step == "audit/scan" for drop in found.drops)
+    return scanned and (rated or not found.patterns) and bool(found.texts)
 
 
 def _over(found: Findings, bar: float, level: str) -> list[tuple[str, float, float]]:

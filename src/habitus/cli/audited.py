@@ -21,7 +21,7 @@ FOLDER = click.Path(path_type=Path)
 @click.command(short_help="Hold the judge against marks of people.")
 @click.argument("audit", type=FOLDER)
 @click.argument("marks", type=FOLDER)
-@click.option("--draw", type=click.IntRange(min=2), help="Write so many texts of each pattern into MARKS.")
+@click.option("--draw", type=click.IntRange(min=6), help="Write so many texts of each pattern into MARKS.")
 def agree(audit: Path, marks: Path, *, draw: int | None) -> None:
     """Hold the judge of AUDIT (its folder) against what people say in MARKS (a JSON file)."""
     import orjson
