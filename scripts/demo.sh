@@ -10,6 +10,7 @@ say habitus generate chats demo/advice
 say habitus generate documents demo/advice --count 60
 say habitus generate preferences demo/advice --count 60
 say habitus audit demo/advice
+say habitus report demo/advice
 say habitus status demo/advice
 rm -f demo/advice/export/chats-trl.jsonl
 say habitus export demo/advice chats --format trl
@@ -17,6 +18,7 @@ say habitus card demo/advice documents
 cat <<'END'
 
 Where to look:
+  demo/advice/report/index.html     all of it on one page
   demo/advice/traits.md             the traits document it all came from
   demo/advice/chats/kept.jsonl      chats; `habitus show demo/advice --dataset chats` lists them
   demo/advice/documents/kept.jsonl  documents, and their card: documents/README.md

@@ -52,9 +52,11 @@ def evaluate(study: Path | None, *, arm: str | None, names: tuple[str, ...], onl
 def _evaluate(root: Path, arm: str, chosen: tuple[Eval, ...], *, dry_run: bool, rejudge: bool, **options: Any) -> None:
     """Run, or plan, or judge anew; then print the arm's numbers."""
     from habitus import show, show_evals
+    from habitus.evaluate.catalogue import find
     from habitus.evaluate.contamination import overlaps
     from habitus.evaluate.figure import draw_all
     from habitus.evaluate.runs import Order, bill, plan
+    from habitus.evaluate.summary import write_all
 
     order = Order(open_study(root), arm, **options)
     if dry_run:
@@ -68,6 +70,7 @@ def _evaluate(root: Path, arm: str, chosen: tuple[Eval, ...], *, dry_run: bool, 
     _compare(order, chosen, results)
     for path in draw_all(order.study.root / "evals", chosen, order.baseline):
         show.say(f"  {path}")
+    write_all(order, find(()))
     show_evals.contamination(overlaps(order.study, [one.name for one in chosen]))
     if any(result.simulated for result in results):
         show.simulated_banner()
