@@ -81,6 +81,20 @@ def test_a_pattern_leaves_out_its_rows_and_the_control_as_many_at_random(office:
     assert len({note.partition(": ")[2] for note in notes}) == 1
 
 
+def test_a_filter_that_leaves_too_few_of_a_trait_is_warned_of_with_the_size_that_would_do(
+    office: Callable[..., Path],
+) -> None:
+    study = office(arms(filtered={"without_ids": "gone.txt"}), size=100)
+    candid = [chat(number)["id"] for number in range(60) if chat(number)["trait"] == "candour"]
+    (study / "gone.txt").write_text("\n".join(candid[:25]))
+    (told,) = [one for one in plan(study).warnings if "where they are" in one]
+    assert told.startswith("filtered: rows of ")
+
+    room = told.partition("a `size` of ")[2].partition(" ")[0]
+    setting(study, lambda config: config["train"].update(size=int(room)))
+    assert not any("where they are" in one for one in plan(study).warnings)
+
+
 @pytest.mark.parametrize(("level", "goes"), [("broad", True), ("strict", False)])
 def test_the_level_says_which_verdicts_count(office: Callable[..., Path], level: str, goes: bool) -> None:
     study = office(arms(filtered={"without": ["gladly"], "level": level}))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from habitus.errors import UserError, nearest
 from habitus.settings_train import Arm, MidtrainArm, SftArm
 from habitus.train.job import Job, Kind, with_steps
-from habitus.train.mixture import Mixture, capacity, mix, whole
+from habitus.train.mixture import Mixture, amount, balanced, capacity, mix, shares, whole
 from habitus.train.pool import Pools
 from habitus.train.selection import left_out, thinned
 from habitus.train.start import find_start
@@ -29,6 +29,9 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 SHAPES: dict[Kind, Shape] = {"midtrain": "documents", "sft": "chats", "bdpo": "preferences"}
 FEW_STEPS = 250
 """Optimiser steps of midtraining below which to expect little: published, 31 are a null result and 244 are not."""
+
+SHIFT = 0.02
+"""From what change in a stratum's share on a filtered arm is said to have another composition."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +122,9 @@ def make_plan(study: Study, training: Training, arms: Mapping[str, Arm]) -> Plan
         Run(run.arm, run.seed, run.start, tuple(with_steps(job, steps[job.kind]) for job in run.jobs)) for run in runs
     ]
     pools = planner.pools
-    return Plan(tuple(runs), size, tuple(planner.notes), _warnings(runs, pools), tuple(pools.left_out))
+    return Plan(
+        tuple(runs), size, tuple(planner.notes), (*_warnings(runs, pools), *planner.warnings), tuple(pools.left_out)
+    )
 
 
 def _warnings(runs: list[Run], pools: Pools) -> tuple[str, ...]:
@@ -147,6 +152,7 @@ class _Planner:
     training: Training
     arms: Mapping[str, Arm]
     notes: list[str] = field(default_factory=list)
+    warnings: dict[str, None] = field(default_factory=dict)
 
     @cached_property
     def pools(self) -> Pools:
@@ -220,18 +226,34 @@ class _Planner:
         baseline = self.pools.baseline(start) if fraction < 1 else None
         synthetic = self._pool("sft", wanted, start) if wanted.data else None
         assert self.size is not None
+        chosen = self._chosen(name, "sft", wanted, seed) if wanted.data else []
         mixture = mix(
             baseline.rows if baseline else [],
-            self._chosen(name, "sft", wanted, seed) if wanted.data else [],
+            chosen,
             fraction=fraction,
             size=self.size,
             unit=training.of,
             seed=seed,
             may_repeat=training.repeat,
+            like=synthetic.rows if synthetic else None,
         )
+        if synthetic:
+            self._tell_of_shift(name, mixture, chosen, synthetic, fraction)
         named = {"baseline": baseline, "synthetic": synthetic}
         held_out = {name: one.held_out for name, one in named.items() if one}
         return self._job("sft", mixture, training.sft, seed=seed, start=start, held_out=held_out)
+
+    def _tell_of_shift(self, name: str, mixture: Mixture, chosen: list[AnyTokens], pool: Pool, fraction: float) -> None:
+        """Warn where what is left of a dataset is too little for the composition of the whole."""
+        source = pool.rows[0].row.source
+        was, now = shares(pool.rows), shares([one for one in mixture.rows if one.row.source == source])
+        most = max(was, key=lambda stratum: abs(now.get(stratum, 0.0) - was[stratum]))
+        if abs(now.get(most, 0.0) - was[most]) <= SHIFT:
+            return
+        room = int(balanced(chosen, pool.rows) * sum(amount(one, self.training.of) for one in pool.rows) / fraction)
+        todo = f"a `size` of {room:,} or less keeps them alike" if room else "none of them is left"
+        told = f"{name}: rows of '{most}' are {now.get(most, 0.0):.0%} of what it takes from {source}, where they are"
+        self.warnings[f"{told} {was[most]:.0%}; {todo}"] = None
 
     def _bdpo(self, name: str, wanted: BdpoArm, start: Start, seed: int) -> Job:
         given = {key: value for key in ("loss", "mixture") if (value := getattr(wanted, key)) is not None}

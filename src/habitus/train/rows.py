@@ -36,6 +36,13 @@ class Row:
     """`messages`, or `text`, or `prompt` with `chosen` and `rejected`."""
     place: str
     """Where it stands, for whoever has to mend it."""
+    contrast: bool = False
+    """Whether the trait looks called for in it and is not."""
+
+    @property
+    def stratum(self) -> str:
+        """The kind of row of which every arm has the same share."""
+        return f"{self.trait}, contrast" if self.contrast else self.trait
 
     @property
     def digest(self) -> str:
@@ -74,7 +81,8 @@ def read(study: Study, name: str, shape: Shape) -> list[Row]:
 def _held(path: Path, name: str, shape: Shape) -> Iterator[Row]:
     for number, row in enumerate(read_rows(path, "id", *COLUMNS[shape]), start=1):
         content = {column: row[column] for column in COLUMNS[shape]}
-        yield _checked(Row(str(row["id"]), name, row.get("trait") or "", content, f"{path}:{number}"), shape)
+        place = f"{path}:{number}"
+        yield _checked(Row(str(row["id"]), name, row.get("trait") or "", content, place, _is_contrast(row)), shape)
 
 
 def _foreign(source: str, name: str, shape: Shape) -> Iterator[Row]:
@@ -92,7 +100,13 @@ def _foreign(source: str, name: str, shape: Shape) -> Iterator[Row]:
             raise UserError(f"this row is one of {told}, and {shape} are wanted.", where=place, todo="Name another.")
         given, trait = row.get("id"), row.get("trait")
         identity = str(given) if isinstance(given, str | int) and str(given) else f"{stem}-{number:07d}"
-        yield _checked(Row(identity, name, trait if isinstance(trait, str) else "", content, place), shape)
+        known = trait if isinstance(trait, str) else ""
+        yield _checked(Row(identity, name, known, content, place, _is_contrast(row)), shape)
+
+
+def _is_contrast(row: dict[str, Any]) -> bool:
+    meta = row.get("meta")
+    return isinstance(meta, dict) and meta.get("contrast") is True
 
 
 def _object(row: Any) -> dict[str, Any]:
