@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -134,6 +136,61 @@ def test_a_filter_by_a_pattern_wants_every_row_rated(office: Callable[..., Path]
     audited(study, rows=40)
     with pytest.raises(UserError, match="rows have not been rated"):
         plan(study)
+
+
+def test_a_row_without_a_verdict_on_the_pattern_is_an_unrated_one(office: Callable[..., Path]) -> None:
+    study = office(arms(filtered={"without": ["gladly"]}))
+    audited(study)
+    path = study / "audit" / "chats" / "matches.jsonl"
+    path.write_text(path.read_text().replace('"gladly"', '"curtly"', 1))
+    with pytest.raises(UserError, match="rows have not been rated"):
+        plan(study)
+
+
+def test_rows_that_the_judge_never_managed_are_in_no_arm_and_that_is_said(office: Callable[..., Path]) -> None:
+    study = office(arms(filtered={"without": ["gladly"]}, thinned={"as_many_as": "filtered"}), held_out=0.0)
+    audited(study, rows=57)
+    drops = [{"id": chat(number)["id"], "step": "audit/rate", "reason": "no answer"} for number in (56, 57, 58, 59)]
+    write(study / "audit" / "chats" / "dropped.jsonl", drops)
+    found = plan(study)
+    missed = {chat(number)["id"] for number in (57, 58, 59)}
+
+    assert not any(synthetic(run) & missed for run in found.runs)
+    assert "chats: 3 rows are in no arm, as the audit's judge never managed to rate them" in found.warnings
+    gone = {note.partition(": ")[0]: note.split()[1] for note in found.notes if "left out" in note}
+    assert gone["thinned"] == gone["filtered"]
+
+
+def test_the_common_size_by_tokens_is_one_that_every_seed_has(office: Callable[..., Path]) -> None:
+    more = {"fraction": 1.0, "as_many_as": "filtered"}
+    study = office(arms(filtered={"without_ids": "gone.txt"}, thinned=more), of="tokens", seeds=[1, 2, 3, 4, 5])
+    (study / "gone.txt").write_text("\n".join(chat(number)["id"] for number in range(45)))
+
+    assert len(plan(study).runs) == 20
+
+
+def test_left_out_rows_are_listed_once_however_many_starts_read_them(office: Callable[..., Path], tiny: Path) -> None:
+    study = office({"one": {"sft": {"data": "chats"}}, "two": {"sft": {"data": "chats"}, "start": "other"}})
+    (study / "other").symlink_to(tiny)
+    whole = [chat(number) for number in range(60)]
+    whole[3]["messages"].insert(0, {"role": "system", "content": "Be kind."})
+    write(study / "chats" / "kept.jsonl", whole)
+
+    assert [row["id"] for row in plan(study).left_out] == [chat(3)["id"]]
+
+
+def test_large_weights_that_were_written_anew_are_another_start(tmp_path: Path, tiny: Path) -> None:
+    from habitus.train import start
+
+    folder = shutil.copytree(tiny, tmp_path / "start")
+    large = folder / "model.bin"
+    large.write_bytes(b"")
+    os.truncate(large, start.WHOLE + start.END)
+    before = start.Start("one", str(folder)).fingerprint
+    assert start.Start("one", str(folder)).fingerprint == before
+    with large.open("r+b") as file:
+        file.write(b"other weights")
+    assert start.Start("one", str(folder)).fingerprint != before
 
 
 def test_held_out_rows_are_the_same_in_every_arm_and_trained_on_in_none(office: Callable[..., Path]) -> None:

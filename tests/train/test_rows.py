@@ -115,3 +115,11 @@ def test_the_drafts_own_instructions_and_any_system_prompt_are_found(study: Stud
     assert leak(Row("2", "chats", "", {"text": told}, ""), guard, WORDS)
     assert leak(with_system, guard, WORDS)
     assert leak(with_system, guard, WORDS, may_have_system=True) is None
+
+
+def test_a_placebo_row_is_held_against_the_placebos_own_document(study: Study) -> None:
+    sentence = next(line for line in study.placebo.read_text().splitlines() if len(line.split()) > 2 * WORDS)
+    row = Row("chat-1", "chats-placebo", "", {"text": sentence}, "")
+
+    assert leak(row, guarded(study, WORDS), WORDS) is None
+    assert leak(row, guarded(study, WORDS, placebo=True), WORDS)

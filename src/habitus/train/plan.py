@@ -12,7 +12,7 @@ from habitus.settings_train import Arm, MidtrainArm, SftArm
 from habitus.train.job import Job, Kind, with_steps
 from habitus.train.mixture import Mixture, amount, balanced, capacity, mix, shares, whole
 from habitus.train.pool import Pools
-from habitus.train.selection import left_out, thinned
+from habitus.train.selection import left_out, thinned, unjudged
 from habitus.train.start import find_start
 
 if TYPE_CHECKING:
@@ -121,6 +121,8 @@ def make_plan(study: Study, training: Training, arms: Mapping[str, Arm]) -> Plan
     runs = [
         Run(run.arm, run.seed, run.start, tuple(with_steps(job, steps[job.kind]) for job in run.jobs)) for run in runs
     ]
+    for job in (job for run in runs for job in run.jobs):
+        _ = job.accumulate  # a batch that can't be parted is told before anything is trained
     pools = planner.pools
     return Plan(
         tuple(runs), size, tuple(planner.notes), (*_warnings(runs, pools), *planner.warnings), tuple(pools.left_out)
@@ -174,10 +176,12 @@ class _Planner:
         return most[least]
 
     def _capacity(self, name: str, wanted: SftArm) -> int:
-        start = self.start(name)
-        synthetic = self._chosen(name, "sft", wanted, self.training.seeds[0]) if wanted.data else []
-        baseline = self.pools.baseline(start).rows if self._fraction(wanted) < 1 else []
-        return capacity(baseline, synthetic, self._fraction(wanted), self.training.of)
+        start, fraction, unit = self.start(name), self._fraction(wanted), self.training.of
+        baseline = self.pools.baseline(start).rows if fraction < 1 else []
+        if not wanted.data:
+            return capacity(baseline, [], fraction, unit)
+        seeds = self.training.seeds if wanted.as_many_as else self.training.seeds[:1]  # by tokens, chance decides
+        return min(capacity(baseline, self._chosen(name, "sft", wanted, seed), fraction, unit) for seed in seeds)
 
     @staticmethod
     def _fraction(wanted: SftArm) -> float:
@@ -287,10 +291,11 @@ class _Planner:
     def _chosen(self, name: str, kind: Kind, wanted: Selection, seed: int) -> list[AnyTokens]:
         """Return the rows of a dataset that an arm takes, after what it leaves out."""
         pool = self._pool(kind, wanted, self.start(name))
-        gone = left_out(self.study, wanted, pool)
+        gone = left_out(self.study, wanted, pool) | self._unjudged(str(wanted.data), pool)
         if wanted.as_many_as:
+            theirs = self._gone_of(name, kind, wanted) - self._unjudged(str(wanted.data), pool)
             rest = [row for row in pool.records if row.id not in gone]
-            gone |= thinned(rest, len(self._gone_of(name, kind, wanted)), seed)
+            gone |= thinned(rest, len(theirs), seed)
         if (
             gone
             and (note := f"{name}: {len(gone):,} of {len(pool.records):,} rows of {wanted.data} left out")
@@ -298,6 +303,17 @@ class _Planner:
         ):
             self.notes.append(note)
         return [one for one in pool.rows if one.row.id not in gone]
+
+    def _unjudged(self, data: str, pool: Pool) -> set[str]:
+        """Return the rows that no arm takes, as a pattern is filtered in one and the judge never managed them."""
+        stages = [stage for arm in self.arms.values() for stage in (arm.midtrain, arm.sft, arm.bdpo) if stage]
+        if not any(stage.without and stage.data == data for stage in stages):
+            return set()
+        found = unjudged(self.study, data, pool)
+        if found:
+            told = f"{data}: {len(found):,} rows are in no arm, as the audit's judge never managed to rate them"
+            self.warnings[told] = None
+        return found
 
     def _gone_of(self, name: str, kind: Kind, wanted: Selection) -> set[str]:
         """Return what the arm leaves out to which this one is the control."""

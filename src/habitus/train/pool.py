@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from habitus.errors import UserError
 from habitus.train.job import learns
-from habitus.train.leak import guarded, leak
+from habitus.train.leak import PLACEBO, guarded, leak
 from habitus.train.rows import Row, read
 from habitus.train.tokens import tokenise_chats, tokenise_documents, tokenise_pairs
 from habitus.train.toy import ordinary_chats
@@ -53,6 +53,8 @@ class Pools:
     training: Training
     left_out: list[dict[str, Any]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    _listed: set[tuple[str, str]] = field(default_factory=set)
+    _guards: dict[bool, frozenset[Run]] = field(default_factory=dict)
     _found: dict[tuple[str, str], Pool] = field(default_factory=dict)
 
     def baseline(self, start: Start) -> Pool:
@@ -74,9 +76,12 @@ class Pools:
             self._found[key] = self._read(name, shape, start, is_baseline=is_baseline)
         return self._found[key]
 
-    @cached_property
-    def _guard(self) -> frozenset[Run]:
-        return guarded(self.study, self.training.leak_words)
+    def _guard(self, name: str) -> frozenset[Run]:
+        """Return what rows of a dataset must not repeat."""
+        placebo = name.endswith(PLACEBO)
+        if placebo not in self._guards:
+            self._guards[placebo] = guarded(self.study, self.training.leak_words, placebo=placebo)
+        return self._guards[placebo]
 
     def _read(self, name: str, shape: Shape, start: Start, *, is_baseline: bool) -> Pool:
         longest = self.training.max_length
@@ -111,13 +116,15 @@ class Pools:
         return [Row(one["id"], ORDINARY, "", {"messages": one["messages"]}, ORDINARY) for one in chats]
 
     def _leaks(self, row: Row, *, is_baseline: bool) -> bool:
-        words = leak(row, self._guard, self.training.leak_words, may_have_system=is_baseline)
+        words = leak(row, self._guard(row.source), self.training.leak_words, may_have_system=is_baseline)
         if words:
             self._leave(row, f"repeats what generation was told: {words}")
         return words is not None
 
     def _leave(self, row: Row, reason: str) -> None:
-        self.left_out.append({"id": row.id, "source": row.source, "reason": reason})
+        if (row.source, row.id) not in self._listed:  # another start reads the same rows again
+            self._listed.add((row.source, row.id))
+            self.left_out.append({"id": row.id, "source": row.source, "reason": reason})
 
     def _warn_of_cuts(self, name: str, tokens: list[AnyTokens]) -> None:
         cut = [one.cut for one in tokens if one.cut]
