@@ -11,7 +11,7 @@ from habitus.errors import UserError
 from habitus.show_train import size
 from habitus.train.attention import best_attention
 from habitus.train.bdpo import preference_trainer
-from habitus.train.job import is_first, together
+from habitus.train.job import checkpoints, is_first, together
 from habitus.train.sft import language_trainer
 from habitus.train.tokens import turn_ends
 from habitus.train.watch import Watch
@@ -132,9 +132,7 @@ def arguments(job: Job, work: Path) -> dict[str, Any]:
         "eval_strategy": "steps" if any(job.held_out.values()) else "no",
         "eval_steps": saves,
         "bf16": on_gpu if training.bf16 is None else training.bf16,
-        "gradient_checkpointing": on_gpu
-        if training.gradient_checkpointing is None
-        else training.gradient_checkpointing,
+        "gradient_checkpointing": checkpoints(training),
         "seed": job.seed,
         "use_cpu": not on_gpu,
         "ddp_find_unused_parameters": False,

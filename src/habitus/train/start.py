@@ -73,14 +73,28 @@ class Start:
         return getattr(self.config.get_text_config(), "max_position_embeddings", None)
 
     @cached_property
-    def parameters(self) -> int:
-        """How many weights the model has, counted without loading them."""
+    def _outline(self) -> Any:
+        """The model without its weights."""
         import torch
         from transformers import AutoModelForCausalLM
 
         with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(self.config)
-        return sum(one.numel() for one in model.parameters())
+            return AutoModelForCausalLM.from_config(self.config)
+
+    @property
+    def parameters(self) -> int:
+        """How many weights the model has, counted without loading them."""
+        return sum(one.numel() for one in self._outline.parameters())
+
+    @property
+    def linears(self) -> list[tuple[int, ...]]:
+        """The shapes of the matrices that adapters would stand beside: all but the one that ends in the vocabulary."""
+        from torch.nn import Linear
+        from transformers.pytorch_utils import Conv1D
+
+        head = self._outline.get_output_embeddings()
+        matrices = (one for one in self._outline.modules() if isinstance(one, Linear | Conv1D) and one is not head)
+        return [tuple(one.weight.shape) for one in matrices]
 
     @property
     def looks_post_trained(self) -> bool:

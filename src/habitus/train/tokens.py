@@ -196,13 +196,21 @@ def _verified(row: Row, ids: list[int], labels: list[int], tokenizer: Tokenizer)
     stretches = [list(part) for has_loss, part in groupby(labels, lambda one: one != MASKED) if has_loss]
     if len(stretches) != len(said):
         raise _unreadable(row, f"{len(said)} answers were found as {len(stretches)}")
-    special = _special(tokenizer)
+    special, normal = _special(tokenizer), _normaliser(tokenizer)
     for answer, part in zip(said, stretches, strict=True):
-        if answer not in tokenizer.decode(part, skip_special_tokens=False, clean_up_tokenization_spaces=False):
+        spelt = tokenizer.decode(part, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        if answer not in spelt and normal(answer) not in normal(spelt):
             raise _unreadable(row, "the tokens with loss do not spell the answer")
         if not special.intersection(part[-2:]):
             raise _unreadable(row, "no token that ends the turn carries loss, so the model would not learn to stop")
     return ids, labels
+
+
+def _normaliser(tokenizer: Tokenizer) -> Callable[[str], str]:
+    """Return what this tokenizer does to a text before it reads it, such as composing letters and their accents."""
+    core = getattr(tokenizer, "backend_tokenizer", None)
+    found = getattr(core, "normalizer", None)
+    return found.normalize_str if found is not None else str
 
 
 def _answer(row: Row, side: str, prompt: str, tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
