@@ -193,6 +193,30 @@ def test_large_weights_that_were_written_anew_are_another_start(tmp_path: Path, 
     assert start.Start("one", str(folder)).fingerprint != before
 
 
+@pytest.mark.parametrize(("of", "size"), [("rows", 40), ("tokens", 1000)])
+def test_of_a_large_baseline_no_more_is_read_than_the_mixture_could_take(
+    office: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, of: str, size: int
+) -> None:
+    from habitus.train import pool, tokens
+
+    monkeypatch.setattr(pool, "LEAST_DRAWN", 10)
+    read = 0
+
+    def counted(rows: Any, *given: Any) -> Any:
+        nonlocal read
+        read += len(rows)
+        return tokens.tokenise_chats(rows, *given)
+
+    monkeypatch.setattr(pool, "tokenise_chats", counted)
+    study = office({"baseline": {"sft": {}}}, of=of, size=size)
+    write(study / "imported" / "desk" / "kept.jsonl", [chat(number, trait="-") for number in range(2000, 4000)])
+    found = plan(study)
+
+    assert read < 400
+    assert any("of 2,000 rows are drawn" in note for note in found.notes)
+    assert run_of(plan(study), "baseline").made_with() == run_of(found, "baseline").made_with()
+
+
 def test_held_out_rows_are_the_same_in_every_arm_and_trained_on_in_none(office: Callable[..., Path]) -> None:
     found = plan(office(arms(half={"fraction": 0.5}), held_out=0.2))
     held = [{name: {one.row.id for one in rows} for name, rows in run.jobs[0].held_out.items()} for run in found.runs]

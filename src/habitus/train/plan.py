@@ -125,7 +125,11 @@ def make_plan(study: Study, training: Training, arms: Mapping[str, Arm]) -> Plan
         _ = job.accumulate  # a batch that can't be parted is told before anything is trained
     pools = planner.pools
     return Plan(
-        tuple(runs), size, tuple(planner.notes), (*_warnings(runs, pools), *planner.warnings), tuple(pools.left_out)
+        tuple(runs),
+        size,
+        (*planner.notes, *pools.notes),
+        (*_warnings(runs, pools), *planner.warnings),
+        tuple(pools.left_out),
     )
 
 
@@ -158,7 +162,21 @@ class _Planner:
 
     @cached_property
     def pools(self) -> Pools:
-        return Pools(self.study, self.training)
+        found = Pools(self.study, self.training)
+        found.most = self._most_baseline(found)
+        return found
+
+    def _most_baseline(self, pools: Pools) -> int | None:
+        """Return the most baseline data that an arm could take, as far as the config or the synthetic data say it."""
+        if self.training.size is not None:
+            return self.training.size
+        unit = self.training.of
+        wanted = [(name, arm.sft) for name, arm in self.arms.items() if arm.sft is not None and arm.sft.data]
+        sizes = (
+            sum(amount(one, unit) for one in pools.pool(str(sft.data), "chats", self.start(name)).rows) / sft.fraction
+            for name, sft in wanted
+        )
+        return int(min(sizes, default=0)) or None
 
     @cached_property
     def size(self) -> int | None:
