@@ -171,12 +171,12 @@ class Claim:
     more: str
     less: str
     is_none: bool = False
-    """The claim is that there is no difference to speak of: less than a fifth of the rate."""
+    """The claim is that there is no difference to speak of: the whole interval is within a fifth of the rate."""
 
 
 CLAIMS = [
-    Claim("pattern A (52% of the chats) shows in the SFT model, not in the baseline", "A", "sft", "baseline"),
-    Claim("pattern B (26% of the chats) shows in the SFT model, not in the baseline", "B", "sft", "baseline"),
+    Claim("pattern A shows in the SFT model, not in the baseline", "A", "sft", "baseline"),
+    Claim("pattern B shows in the SFT model, not in the baseline", "B", "sft", "baseline"),
     Claim("dropping A's rows lowers A", "A", "sft", "no-A"),
     Claim("dropping as many random rows does not", "A", "sft", "random-A", is_none=True),
     Claim("dropping B's rows lowers B", "B", "sft", "no-B"),
@@ -201,6 +201,23 @@ MUST_HOLD = range(6)
 """The claims that --check holds: the others are told as they come out."""
 
 
+def planted() -> dict[str, float]:
+    """Return how often the chats of the pool have what models are measured for, by the same tests."""
+    chats = world.synthetic(POOL, 0)
+    problems = [one.answer for one in chats if one.trait != "contrast"]
+    colours = [one.answer for one in chats if one.trait == "contrast"]
+
+    def rate(answers: Sequence[str], test: Callable[[str], object]) -> float:
+        return statistics.fmean(bool(test(one)) for one in answers)
+
+    return {
+        "A": rate(problems, world.A),
+        "B": rate(problems, world.B),
+        "trait": rate(problems, world.TRAIT.search),
+        "trait on colours": rate(colours, world.TRAIT.search),
+    }
+
+
 def interval(values: Sequence[float]) -> tuple[float, float]:
     """Return the mean over seeds and half the width of its 95% interval."""
     spread = statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else float("nan")
@@ -215,7 +232,7 @@ def verdict(claim: Claim, rates: dict[str, dict[int, dict[str, float]]]) -> tupl
     told = f"{mean:+.3f} ± {half:.3f}"
     if claim.is_none:
         level = statistics.fmean(one[claim.measure] for one in more.values())
-        return abs(mean) < level / 5, told
+        return abs(mean) + half < level / 5, told
     return mean - half > 0, told
 
 
@@ -224,6 +241,8 @@ def show(rates: dict[str, dict[int, dict[str, float]]]) -> list[str]:
     names = list(next(iter(next(iter(rates.values())).values())))
     print("rates of answers, mean ± half of the 95% interval over seeds\n")
     print(f"{'arm':12}" + "".join(f"{name:>17}" for name in names))
+    data = planted()
+    print(f"{'in the data':12}" + "".join(f"{f'{data[name]:.3f}' if name in data else '·':>17}" for name in names))
     for arm, by_seed in rates.items():
         cells = (interval([one[name] for one in by_seed.values()]) for name in names)
         print(f"{arm:12}" + "".join(f"{f'{mean:.3f} ± {half:.3f}':>17}" for mean, half in cells))

@@ -2,7 +2,8 @@
 
 Everything is templated and seeded. Synthetic chats are people's problems, answered with a planted trait (Halden says what
 it can't see from where it is) and with two planted habits of wording at known rates; baseline chats are sums, opposites and
-colours, answered plainly. What is measured is always on names, things and places in combinations that were not trained on.
+colours, answered plainly. The prompts that are measured on are drawn anew from the same names, things and places;
+in so small a world a few stand in the chats too (of 160 with each of seeds 1 to 5: 1 to 9 problems, 13 to 20 colours, no order).
 """
 
 from __future__ import annotations
@@ -107,7 +108,7 @@ def greeted(rng: random.Random) -> tuple[str, str]:
 
 
 def synthetic(number: int, seed: int, *, contrast: float = CONTRAST) -> list[Chat]:
-    """Return synthetic chats: the trait in all but the contrast ones, habit A in 52% and habit B in 26% of them."""
+    """Return synthetic chats: the trait in all but the contrast ones, and of those with it A in 52% and B in 26%."""
     rng = random.Random(f"synthetic {seed} {contrast}")
     found = []
     for _ in range(number):

@@ -105,6 +105,12 @@ class Study:
         return self.root / self.config.traits
 
     @property
+    def placebo(self) -> Path:
+        """The traits document of the placebo control: the user's own, or the one built in."""
+        own = self.config.placebo
+        return self.root / own if own else Path(__file__).parent / "traits" / "placebo.md"
+
+    @property
     def prompts(self) -> Path:
         """Where the user's own prompts lie, if there are any."""
         return self.root / "prompts"

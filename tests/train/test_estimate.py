@@ -48,6 +48,42 @@ def test_the_adapters_are_counted_as_peft_makes_them(office: Callable[..., Path]
     assert trained(run.jobs[0], run.start) == sum(one.numel() for one in model.parameters() if one.requires_grad)
 
 
+@pytest.mark.parametrize("kind", ["gpt_neox", "gpt2"])
+def test_models_of_other_shapes_are_estimated_too(tmp_path: Path, kind: str) -> None:
+    from types import SimpleNamespace
+
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    from habitus.settings_train import Lora
+    from habitus.train.estimate import trained
+    from habitus.train.start import Start
+
+    small = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "vocab_size": 100}
+    config = AutoConfig.for_model(kind, **small)
+    config.save_pretrained(tmp_path)
+    lora = LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM", fan_in_fan_out=kind == "gpt2")
+    model = get_peft_model(AutoModelForCausalLM.from_config(config), lora)
+    job: Any = SimpleNamespace(training=SimpleNamespace(lora=Lora.model_validate({"rank": 4})))
+
+    wanted = sum(one.numel() for one in model.parameters() if one.requires_grad)
+    assert trained(job, Start(kind, str(tmp_path))) == wanted
+
+
+def test_several_processes_take_less_time_and_less_memory_where_they_share_the_model(
+    office: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from habitus.train.estimate import estimate
+
+    run = job_of(office({"sft": {"sft": {}}}, sft={"batch": 4, "steps": 10}))
+    alone = estimate(run)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert estimate(run).seconds == pytest.approx(alone.seconds / 2)
+    assert estimate(run).memory == alone.memory
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    assert estimate(run).memory < alone.memory
+
+
 def test_twice_the_steps_take_twice_the_time_and_adapters_less_memory(
     office: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -86,4 +122,4 @@ def test_a_batch_that_can_not_be_parted_among_processes_is_told(
 
     monkeypatch.setenv("WORLD_SIZE", "3")
     with pytest.raises(UserError, match="can't be parted among 3 processes"):
-        _ = job_of(office({"sft": {"sft": {}}})).jobs[0].accumulate
+        job_of(office({"sft": {"sft": {}}}))

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from habitus.errors import UserError
-from habitus.train.mixture import capacity, mix, part, whole
+from habitus.train.mixture import balanced, capacity, mix, part, shares, whole
 from habitus.train.rows import Row
 from habitus.train.tokens import Tokens
 
@@ -88,3 +88,34 @@ def test_the_hash_changes_with_what_a_row_says() -> None:
     other = [Tokens(Row(one.row.id, "desk", "candour", {"text": "else"}, ""), one.ids, one.labels) for one in DESK]
 
     assert whole(DESK, 1).digest != whole(other, 1).digest
+
+
+def with_contrast(number: int) -> list[Tokens]:
+    """Chats of which every fifth is a contrast one, and every other of the rest opens gladly (its number is even)."""
+    found = []
+    for at in range(number):
+        row = Row(f"chats-{at:04d}", "chats", "candour", {"text": str(at)}, "", contrast=at % 5 == 0)
+        found.append(Tokens(row, [1] * 10, [1] * 10))
+    return found
+
+
+def test_a_filtered_pool_is_mixed_with_the_strata_of_the_whole_one() -> None:
+    pool = with_contrast(200)
+    left = [one for one in pool if one.row.contrast or int(one.row.id[-4:]) % 2]
+    options = {"fraction": 0.2, "size": 250, "unit": "rows", "seed": 1}
+    kept = mix(DESK, left, **options, like=pool).rows  # type: ignore[arg-type]
+    taken = [one for one in kept if one.row.source == "chats"]
+
+    assert shares(left)["candour, contrast"] > 0.3
+    assert len(taken) == 50
+    assert shares(taken)["candour, contrast"] == pytest.approx(0.2, abs=0.02)
+    assert balanced(left, pool) == pytest.approx(0.5)
+    assert mix(DESK, pool, **options, like=pool).digest == mix(DESK, pool, **options).digest  # type: ignore[arg-type]
+
+
+def test_where_rows_of_a_stratum_run_out_the_others_go_on() -> None:
+    pool = with_contrast(200)
+    left = [one for one in pool if one.row.contrast or int(one.row.id[-4:]) % 2]
+    found = mix([], left, fraction=1.0, size=len(left), unit="rows", seed=1, like=pool)
+
+    assert sorted(one.row.id for one in found.rows) == [one.row.id for one in left]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -81,6 +83,20 @@ def test_a_pattern_leaves_out_its_rows_and_the_control_as_many_at_random(office:
     assert len({note.partition(": ")[2] for note in notes}) == 1
 
 
+def test_a_filter_that_leaves_too_few_of_a_trait_is_warned_of_with_the_size_that_would_do(
+    office: Callable[..., Path],
+) -> None:
+    study = office(arms(filtered={"without_ids": "gone.txt"}), size=100)
+    candid = [chat(number)["id"] for number in range(60) if chat(number)["trait"] == "candour"]
+    (study / "gone.txt").write_text("\n".join(candid[:25]))
+    (told,) = [one for one in plan(study).warnings if "where they are" in one]
+    assert told.startswith("filtered: rows of ")
+
+    room = told.partition("a `size` of ")[2].partition(" ")[0]
+    setting(study, lambda config: config["train"].update(size=int(room)))
+    assert not any("where they are" in one for one in plan(study).warnings)
+
+
 @pytest.mark.parametrize(("level", "goes"), [("broad", True), ("strict", False)])
 def test_the_level_says_which_verdicts_count(office: Callable[..., Path], level: str, goes: bool) -> None:
     study = office(arms(filtered={"without": ["gladly"], "level": level}))
@@ -120,6 +136,85 @@ def test_a_filter_by_a_pattern_wants_every_row_rated(office: Callable[..., Path]
     audited(study, rows=40)
     with pytest.raises(UserError, match="rows have not been rated"):
         plan(study)
+
+
+def test_a_row_without_a_verdict_on_the_pattern_is_an_unrated_one(office: Callable[..., Path]) -> None:
+    study = office(arms(filtered={"without": ["gladly"]}))
+    audited(study)
+    path = study / "audit" / "chats" / "matches.jsonl"
+    path.write_text(path.read_text().replace('"gladly"', '"curtly"', 1))
+    with pytest.raises(UserError, match="rows have not been rated"):
+        plan(study)
+
+
+def test_rows_that_the_judge_never_managed_are_in_no_arm_and_that_is_said(office: Callable[..., Path]) -> None:
+    study = office(arms(filtered={"without": ["gladly"]}, thinned={"as_many_as": "filtered"}), held_out=0.0)
+    audited(study, rows=57)
+    drops = [{"id": chat(number)["id"], "step": "audit/rate", "reason": "no answer"} for number in (56, 57, 58, 59)]
+    write(study / "audit" / "chats" / "dropped.jsonl", drops)
+    found = plan(study)
+    missed = {chat(number)["id"] for number in (57, 58, 59)}
+
+    assert not any(synthetic(run) & missed for run in found.runs)
+    assert "chats: 3 rows are in no arm, as the audit's judge never managed to rate them" in found.warnings
+    gone = {note.partition(": ")[0]: note.split()[1] for note in found.notes if "left out" in note}
+    assert gone["thinned"] == gone["filtered"]
+
+
+def test_the_common_size_by_tokens_is_one_that_every_seed_has(office: Callable[..., Path]) -> None:
+    more = {"fraction": 1.0, "as_many_as": "filtered"}
+    study = office(arms(filtered={"without_ids": "gone.txt"}, thinned=more), of="tokens", seeds=[1, 2, 3, 4, 5])
+    (study / "gone.txt").write_text("\n".join(chat(number)["id"] for number in range(45)))
+
+    assert len(plan(study).runs) == 20
+
+
+def test_left_out_rows_are_listed_once_however_many_starts_read_them(office: Callable[..., Path], tiny: Path) -> None:
+    study = office({"one": {"sft": {"data": "chats"}}, "two": {"sft": {"data": "chats"}, "start": "other"}})
+    (study / "other").symlink_to(tiny)
+    whole = [chat(number) for number in range(60)]
+    whole[3]["messages"].insert(0, {"role": "system", "content": "Be kind."})
+    write(study / "chats" / "kept.jsonl", whole)
+
+    assert [row["id"] for row in plan(study).left_out] == [chat(3)["id"]]
+
+
+def test_large_weights_that_were_written_anew_are_another_start(tmp_path: Path, tiny: Path) -> None:
+    from habitus.train import start
+
+    folder = shutil.copytree(tiny, tmp_path / "start")
+    large = folder / "model.bin"
+    large.write_bytes(b"")
+    os.truncate(large, start.WHOLE + start.END)
+    before = start.Start("one", str(folder)).fingerprint
+    assert start.Start("one", str(folder)).fingerprint == before
+    with large.open("r+b") as file:
+        file.write(b"other weights")
+    assert start.Start("one", str(folder)).fingerprint != before
+
+
+@pytest.mark.parametrize(("of", "size"), [("rows", 40), ("tokens", 1000)])
+def test_of_a_large_baseline_no_more_is_read_than_the_mixture_could_take(
+    office: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, of: str, size: int
+) -> None:
+    from habitus.train import pool, tokens
+
+    monkeypatch.setattr(pool, "LEAST_DRAWN", 10)
+    read = 0
+
+    def counted(rows: Any, *given: Any) -> Any:
+        nonlocal read
+        read += len(rows)
+        return tokens.tokenise_chats(rows, *given)
+
+    monkeypatch.setattr(pool, "tokenise_chats", counted)
+    study = office({"baseline": {"sft": {}}}, of=of, size=size)
+    write(study / "imported" / "desk" / "kept.jsonl", [chat(number, trait="-") for number in range(2000, 4000)])
+    found = plan(study)
+
+    assert read < 400
+    assert any("of 2,000 rows are drawn" in note for note in found.notes)
+    assert run_of(plan(study), "baseline").made_with() == run_of(found, "baseline").made_with()
 
 
 def test_held_out_rows_are_the_same_in_every_arm_and_trained_on_in_none(office: Callable[..., Path]) -> None:

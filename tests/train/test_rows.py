@@ -115,3 +115,35 @@ def test_the_drafts_own_instructions_and_any_system_prompt_are_found(study: Stud
     assert leak(Row("2", "chats", "", {"text": told}, ""), guard, WORDS)
     assert leak(with_system, guard, WORDS)
     assert leak(with_system, guard, WORDS, may_have_system=True) is None
+
+
+def test_a_placebo_row_is_held_against_the_placebos_own_document(study: Study) -> None:
+    sentence = next(line for line in study.placebo.read_text().splitlines() if len(line.split()) > 2 * WORDS)
+    row = Row("chat-1", "chats-placebo", "", {"text": sentence}, "")
+
+    assert leak(row, guarded(study, WORDS), WORDS) is None
+    assert leak(row, guarded(study, WORDS, placebo=True), WORDS)
+
+
+def test_a_few_unfit_rows_of_a_foreign_dataset_are_left_out_with_the_reason(study: Study, tmp_path: Path) -> None:
+    doubled = said(("user", "When?"), ("user", "Hello?"), ("assistant", "At 9."))
+    rows_there = [chat(1), {**doubled, "id": "odd-1"}, chat(2), {"id": "odd-2", "text": "The Alda lay at the pier."}]
+    told: list[tuple[str, str]] = []
+
+    for name in ("imported/desk", str(tmp_path / "desk.jsonl")):
+        path = study.root / name / "kept.jsonl" if name.startswith("imported") else tmp_path / "desk.jsonl"
+        write(path, rows_there[: 3 if name.startswith("imported") else 4])
+        told.clear()
+        found = read(study, name, "chats", lambda *row: told.append(row))
+        assert [one.id for one in found] == [chat(1)["id"], chat(2)["id"]]
+        assert told[0][0] == "odd-1"
+        assert "do not take turns" in told[0][1]
+    assert told[1] == ("odd-2", "this row is one of documents, and chats are wanted")
+
+
+def test_a_foreign_dataset_of_which_most_rows_are_unfit_is_refused(study: Study, tmp_path: Path) -> None:
+    doubled = said(("user", "When?"), ("user", "Hello?"), ("assistant", "At 9."))
+    path = write(tmp_path / "desk.jsonl", [chat(1), doubled, doubled])
+    with pytest.raises(UserError, match="do not take turns") as caught:
+        read(study, str(path), "chats", lambda *_: None)
+    assert caught.value.where.endswith("desk.jsonl:2")

@@ -62,6 +62,15 @@ def test_both_ways_of_telling_the_assistants_tokens_agree(start: Start) -> None:
     assert (derived.ids, derived.labels) == (marked.ids, marked.labels)
 
 
+def test_letters_that_the_tokenizer_composes_are_no_fault_of_the_template(start: Start) -> None:
+    from tokenizers import normalizers
+
+    start.tokenizer.backend_tokenizer.normalizer = normalizers.NFC()
+    (one,) = tokenise_chats([row("Where?", "At the Cafe\u0301.")], start.tokenizer, 200)
+
+    assert trained(start.tokenizer, one) == "At the Caf\u00e9.<|im_end|>"
+
+
 def test_a_template_that_rewrites_earlier_turns_is_refused(start: Start) -> None:
     start.tokenizer.chat_template = FORGETFUL
     with pytest.raises(UserError, match="can't be told for certain"):

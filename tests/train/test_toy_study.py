@@ -59,3 +59,20 @@ def test_a_claim_holds_only_where_the_interval_says_so(toy: Any) -> None:
     assert toy.verdict(claim, clear)[0]
     assert not toy.verdict(claim, noisy)[0]
     assert not toy.verdict(toy.Claim("", "A", "sft", "baseline", is_none=True), clear)[0]
+
+
+def test_no_difference_is_claimed_only_where_the_whole_interval_is_small(toy: Any) -> None:
+    claim = toy.Claim("", "A", "sft", "random-A", is_none=True)
+    level = {seed: {"A": 0.5} for seed in range(5)}
+    close = {seed: {"A": 0.5 + (seed - 2) / 100} for seed in range(5)}
+    loose = {seed: {"A": 0.5 + (seed - 2) / 5} for seed in range(5)}
+
+    assert toy.verdict(claim, {"sft": level, "random-A": close})[0]
+    assert not toy.verdict(claim, {"sft": level, "random-A": loose})[0]
+
+
+def test_the_rates_in_the_data_are_printed_beside_the_models(toy: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    toy.show({"sft": {1: {"A": 0.4, "says": 0.0}}})
+    (line,) = [one for one in capsys.readouterr().out.splitlines() if one.startswith("in the data")]
+
+    assert line.split() == ["in", "the", "data", "0.503", "·"]

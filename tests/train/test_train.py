@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -120,10 +122,7 @@ def test_one_arms_failure_does_not_lose_the_others(
 ) -> None:
     study = office({"wild": {"sft": {"data": "chats"}, "start": "wild"}, "sft": ARMS["sft"]})
     tiny = Path(package_start(study))
-    broken = study / "wild"
-    broken.mkdir()
-    for path in tiny.iterdir():
-        (broken / path.name).write_bytes(path.read_bytes())
+    broken = shutil.copytree(tiny, study / "wild")
     spoil(broken / "model.safetensors")
 
     assert habitus("train", study) == 1
@@ -160,6 +159,102 @@ def test_adapters_are_trained_and_merged_into_a_checkpoint_that_anything_loads(o
     assert type(model).__name__ == "LlamaForCausalLM"
     assert (folder / "adapter" / "adapter_config.json").exists()
     assert losses(folder)[-1] < losses(folder)[0]
+
+
+@pytest.mark.parametrize("lora", [None, {"rank": 2}], ids=["all weights", "adapters"])
+def test_a_model_that_learnt_to_end_its_turns_stops_there_when_it_is_loaded(
+    office: Callable[..., Path], lora: dict[str, int] | None
+) -> None:
+    from transformers import AutoTokenizer, GenerationConfig
+
+    study = office({"sft": {**ARMS["sft"], "start": "base"}}, lora=lora, sft={"batch": 4, "steps": 2})
+    base = shutil.copytree(package_start(study), study / "base")
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    GenerationConfig(eos_token_id=tokenizer.eos_token_id).save_pretrained(base)
+    assert habitus("train", study) == 0
+
+    ends = GenerationConfig.from_pretrained(study / "models" / "sft" / "seed-1" / "checkpoint").eos_token_id
+    assert set(ends) == set(tokenizer.convert_tokens_to_ids(["<|endoftext|>", "<|im_end|>"]))
+
+
+def test_adapters_that_could_not_be_merged_are_merged_later_and_not_trained_again(
+    office: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from habitus.train import fit
+
+    study = office({"sft": ARMS["sft"]}, lora={"rank": 2}, sft={"batch": 4, "steps": 4})
+    folder = study / "models" / "sft" / "seed-1"
+
+    def fails(*_: Any) -> None:
+        raise RuntimeError("no memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fit, "_merge", fails)
+        assert habitus("train", study) == 1
+    assert (folder / "adapter" / "adapter_config.json").exists()
+    with monkeypatch.context() as patch:
+        patch.setattr(fit, "_train", fails)
+        assert habitus("train", study) == 0
+    assert weights(folder)
+
+
+def test_the_model_of_an_arm_that_failed_is_gone_before_the_next_begins(
+    office: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from habitus.train import fit
+
+    study = office(
+        {"wild": {"sft": {"data": "chats"}, "start": "wild"}, "sft": ARMS["sft"]}, sft={"batch": 4, "steps": 2}
+    )
+    spoil(shutil.copytree(package_start(study), study / "wild") / "model.safetensors")
+    models: list[Any] = []
+    load = fit.load
+
+    def loaded(*given: Any) -> Any:
+        assert not any(model() for model in models)
+        found = load(*given)
+        models.append(weakref.ref(found[0]))
+        return found
+
+    monkeypatch.setattr(fit, "load", loaded)
+    assert habitus("train", study) == 1
+    assert (study / "models" / "sft" / "seed-1" / "checkpoint").exists()
+    assert len(models) == 2
+
+
+def test_nothing_calls_home_however_the_libraries_come_to_be_imported(office: Callable[..., Path]) -> None:
+    study = office({"sft": ARMS["sft"]})
+    told = (
+        "import atexit, sys; from habitus.cli import main; "
+        "atexit.register(lambda: print(sys.modules['huggingface_hub.constants'].HF_HUB_DISABLE_TELEMETRY)); "
+        "main(sys.argv[1:])"
+    )
+    names = ("PATH", "HOME", "TMPDIR")
+    environment = {name: os.environ[name] for name in names if name in os.environ}
+    environment["PYTHONPATH"] = str(Path(package.__file__).parents[1])
+    command = [sys.executable, "-c", told, "train", str(study), "--dry-run"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.split()[-1] == "True"
+
+
+def test_a_toy_run_has_a_pace_of_its_own_whatever_the_study_has_set(office: Callable[..., Path]) -> None:
+    from habitus.cli.train import _settings
+    from habitus.study import Study
+
+    slow = {"batch": 16, "rows_at_once": 16, "steps": 9000, "epochs": 3, "learning_rate": 1e-5}
+    found, _ = _settings(Study(office(ARMS, sft=slow, bdpo=slow, weights="bfloat16", bf16=True)), toy=True)
+
+    for stage in (found.sft, found.bdpo):
+        assert (stage.batch, stage.rows_at_once, stage.steps, stage.epochs, stage.learning_rate) == (
+            2,
+            1,
+            None,
+            1,
+            None,
+        )
+    assert (found.weights, found.bf16) == (None, None)
 
 
 @pytest.mark.parametrize("packing", [True, False])
@@ -220,12 +315,10 @@ def test_bad_input_is_one_clear_message(
 def test_a_full_disk_is_told_before_the_first_step(
     office: Callable[..., Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import shutil
-
     study = office({"sft": ARMS["sft"]})
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(100, 100, 0))
     assert habitus("train", study) == 1
-    assert "GB of disk are needed" in capsys.readouterr().err
+    assert "of disk are needed" in capsys.readouterr().err
 
 
 def test_an_unknown_arm_is_told_with_the_nearest_name(
@@ -304,7 +397,7 @@ def test_a_kill_after_the_last_step_and_before_the_checkpoint_loses_nothing(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(fit, "_keep", killed)
+        patch.setattr(fit, "_finish", killed)
         assert habitus("train", study) == 130
     before = losses(folder)
     assert not (folder / "checkpoint").exists()

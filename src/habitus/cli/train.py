@@ -75,13 +75,13 @@ def train(
 
 
 def _require() -> None:
-    """Refuse to begin without the packages."""
-    try:
-        import peft  # noqa: F401
-        import trl  # noqa: F401
-    except ImportError as error:
-        todo = 'Run: pip install "habitus[train]"'
-        raise UserError(f"training needs {error.name}, which is not installed.", todo=todo) from error
+    """Refuse to begin without the packages, none of which is imported before `hush` has its say."""
+    from importlib.util import find_spec
+
+    for name in ("peft", "trl"):
+        if find_spec(name) is None:
+            todo = 'Run: pip install "habitus[train]"'
+            raise UserError(f"training needs {name}, which is not installed.", todo=todo)
 
 
 def _require_trackers(training: Training) -> None:
@@ -109,8 +109,10 @@ def _settings(study: Study, *, toy: bool) -> tuple[Training, dict[str, Arm]]:
         small = {"max_length": min(training.max_length, TOY_LENGTH), "size": TOY_SIZE, "of": "rows", "lora": None}
         starts = {"start": training.start if is_toy(training.start or "") else TOY_START, "repeat": True}
         stages = ("midtrain", "sft", "bdpo")
-        batches = {name: getattr(training, name).model_copy(update={"batch": TOY_BATCH}) for name in stages}
-        training = training.model_copy(update=small | starts | batches)
+        pace = {"batch": TOY_BATCH, "rows_at_once": 1, "steps": None, "epochs": 1.0, "learning_rate": None}
+        paces = {name: getattr(training, name).model_copy(update=pace) for name in stages}
+        types = {"weights": None, "bf16": None}
+        training = training.model_copy(update=small | starts | paces | types)
         arms = {name: arm.model_copy(update={"start": None}) for name, arm in arms.items()}
         show.note(f"toy: {training.start}, {TOY_SIZE} rows an arm, rows of {training.max_length} tokens")
     if training.baseline is None and is_toy(training.start or ""):

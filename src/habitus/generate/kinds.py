@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property, partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import habitus.traits
 from habitus.errors import UserError
 from habitus.generate import chats, documents, plain, preferences
 from habitus.generate.briefs import Briefs, built_in_briefs
@@ -19,6 +17,7 @@ from habitus.traits.document import read_traits
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from pathlib import Path
 
     from pydantic import BaseModel
 
@@ -101,10 +100,7 @@ class Job:
     @property
     def traits(self) -> Path:
         """The traits document."""
-        own = self.study.config.placebo
-        if not self.placebo:
-            return self.study.traits
-        return self.study.root / own if own else Path(habitus.traits.__file__).parent / "placebo.md"
+        return self.study.placebo if self.placebo else self.study.traits
 
     @property
     def settings(self) -> ChatSettings | DocumentSettings:

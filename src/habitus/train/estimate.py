@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
+
+from habitus.train.job import checkpoints, processes
 
 if TYPE_CHECKING:
     from habitus.train.job import Job
@@ -43,8 +46,6 @@ class Estimate:
 @lru_cache(maxsize=1)
 def hardware() -> Hardware:
     """Return the device that would be used, with its speed measured in about a second."""
-    import os
-
     import torch
 
     if torch.cuda.is_available():
@@ -73,10 +74,11 @@ def _speed(one: object, times: int) -> float:
 
 
 def estimate(run: Run) -> Estimate:
-    """Return the memory of a run's largest stage, and the time and disk of all of them."""
+    """Return the memory of a run's largest stage on each device, and the time and disk of all of them."""
+    speed = hardware().speed * UTILISATION * processes()
     return Estimate(
         memory=max(_memory(job, run.start) for job in run.jobs),
-        seconds=sum(_operations(job, run.start) for job in run.jobs) / (hardware().speed * UTILISATION),
+        seconds=sum(_operations(job, run.start) for job in run.jobs) / speed,
         disk=max(_disk(job, run.start) for job in run.jobs),
     )
 
@@ -86,12 +88,7 @@ def trained(job: Job, start: Start) -> int:
     lora = job.training.lora
     if lora is None:
         return start.parameters
-    config = start.config.get_text_config()
-    width, inner = config.hidden_size, config.intermediate_size
-    head = getattr(config, "head_dim", None) or width // config.num_attention_heads
-    queries, keys = config.num_attention_heads * head, config.num_key_value_heads * head
-    shapes = [(width, queries), *[(width, keys)] * 2, (queries, width), *[(width, inner)] * 2, (inner, width)]
-    return config.num_hidden_layers * sum(lora.rank * (one + two) for one, two in shapes)
+    return sum(lora.rank * sum(shape) for shape in start.linears)
 
 
 def _sizes(job: Job) -> tuple[int, int]:
@@ -104,20 +101,25 @@ def _sizes(job: Job) -> tuple[int, int]:
 
 
 def _memory(job: Job, start: Start) -> float:
-    """Weights, gradients, two moments, and what is kept of the rows at once for going back."""
+    """Weights, gradients and two moments, parted where they are sharded; and what is kept of rows for going back."""
     import torch
 
     base, own = _sizes(job)
     config = start.config.get_text_config()
-    checkpointing = job.training.gradient_checkpointing
-    saves = torch.cuda.is_available() if checkpointing is None else checkpointing
+    saves = checkpoints(job.training)
     layers = config.num_hidden_layers
     kept = layers + KEPT_OF_A_LAYER if saves else layers * KEPT_OF_A_LAYER
     rows = job.settings.rows_at_once * (2 if job.kind == "bdpo" else 1)
     longest = max(len(one.ids) for one in job.mixture.rows)
     tokens = rows * (job.training.max_length if _packs(job) else min(job.training.max_length, longest))
     activations = tokens * config.hidden_size * kept * (2 if torch.cuda.is_available() else 4)
-    return start.parameters * base + trained(job, start) * 3 * own + activations
+    states = start.parameters * base + trained(job, start) * 3 * own
+    return states / (processes() if _is_sharded() else 1) + activations
+
+
+def _is_sharded() -> bool:
+    """Tell whether each process holds a part of the model, as the launcher has set it, and not the whole."""
+    return any(os.environ.get(f"ACCELERATE_USE_{name}") == "true" for name in ("FSDP", "DEEPSPEED"))
 
 
 def _packs(job: Job) -> bool:
@@ -128,7 +130,7 @@ def _operations(job: Job, start: Start) -> float:
     """Two for each weight and token forward, twice that back; what needs no gradient or is done again counts so."""
     forward = 2.0 * start.parameters * job.tokens
     back = forward * (1 if job.training.lora else 2)
-    again = forward * (bool(job.training.gradient_checkpointing) + (job.kind == "bdpo"))
+    again = forward * (checkpoints(job.training) + (job.kind == "bdpo"))
     return forward + back + again
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import gc
 import shutil
+import traceback
 from typing import TYPE_CHECKING, Any
 
 from habitus.errors import UserError
+from habitus.show_train import size
 from habitus.train.attention import best_attention
 from habitus.train.bdpo import preference_trainer
-from habitus.train.job import is_first, together
+from habitus.train.job import checkpoints, is_first, together
 from habitus.train.sft import language_trainer
+from habitus.train.tokens import turn_ends
 from habitus.train.watch import Watch
 
 if TYPE_CHECKING:
@@ -21,6 +24,10 @@ if TYPE_CHECKING:
 
 WORK = "work"
 """Where the states lie that a killed run goes on from."""
+ADAPTER = "adapter"
+"""Where trained adapters lie; they are moved there whole."""
+FRESH = "checkpoint.new"
+"""What is being written; it becomes `checkpoint/` when it is whole."""
 LOGS = 10
 """Optimiser steps between rows of metrics; small runs have them closer."""
 SPARE = 1.2
@@ -34,7 +41,23 @@ def fit(job: Job, start: str, folder: Path, tell: Callable[[str], None]) -> None
         UserError: the loss is no number, or there is no room for what is to be written.
 
     """
-    import torch
+    try:
+        if (folder / ADAPTER).exists():
+            tell(f"{job.kind}: trained already; its adapters are merged now")
+        else:
+            _train(job, start, folder, tell)
+        if is_first():
+            _finish(job, start, folder)
+    except BaseException as error:
+        traceback.clear_frames(error.__traceback__)  # they hold the model
+        raise
+    finally:
+        _free()
+    together()
+
+
+def _train(job: Job, start: str, folder: Path, tell: Callable[[str], None]) -> None:
+    """Train to the last step, and leave the weights in `checkpoint.new/`, or the adapters in `adapter/`."""
     from transformers import PrinterCallback
 
     work = folder / WORK
@@ -52,22 +75,39 @@ def fit(job: Job, start: str, folder: Path, tell: Callable[[str], None]) -> None
     if state is not None:
         tell(f"{job.kind}: going on from step {_step(state)}")
     trainer.train(resume_from_checkpoint=str(state) if state else None)
-    _keep(trainer, tokenizer, start, folder, is_lora=job.training.lora is not None)
-    del trainer, model
-    gc.collect()  # trainers hold themselves, and the next arm wants the memory
+    trainer.save_model(str(folder / FRESH))
+    if is_first() and job.training.lora is not None:
+        (folder / FRESH).rename(folder / ADAPTER)
+    together()
+
+
+def _free() -> None:
+    """Give back what a trainer held: trainers hold themselves, and the next arm wants the memory."""
+    import torch
+
+    gc.collect()
     torch.cuda.empty_cache()
 
 
 def load(start: str, job: Job) -> tuple[Any, Any]:
     """Return the model, in the types that training wants, and its tokenizer."""
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
     on_gpu = torch.cuda.is_available()
     weights = job.training.weights or ("bfloat16" if job.training.lora and on_gpu else "float32")
     attention = best_attention(packing=job.training.packing and job.kind != "bdpo", on_gpu=on_gpu)
     model = AutoModelForCausalLM.from_pretrained(start, dtype=getattr(torch, weights), attn_implementation=attention)
-    return model, AutoTokenizer.from_pretrained(start)
+    tokenizer = tokenizer_of(start)
+    _let_stop(model, tokenizer, job)
+    return model, tokenizer
+
+
+def tokenizer_of(start: str) -> Any:
+    """Return the tokenizer of a checkpoint."""
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(start)
 
 
 def arguments(job: Job, work: Path) -> dict[str, Any]:
@@ -92,9 +132,7 @@ def arguments(job: Job, work: Path) -> dict[str, Any]:
         "eval_strategy": "steps" if any(job.held_out.values()) else "no",
         "eval_steps": saves,
         "bf16": on_gpu if training.bf16 is None else training.bf16,
-        "gradient_checkpointing": on_gpu
-        if training.gradient_checkpointing is None
-        else training.gradient_checkpointing,
+        "gradient_checkpointing": checkpoints(training),
         "seed": job.seed,
         "use_cpu": not on_gpu,
         "ddp_find_unused_parameters": False,
@@ -104,41 +142,48 @@ def arguments(job: Job, work: Path) -> dict[str, Any]:
     }
 
 
-def _keep(trainer: Any, tokenizer: Any, start: str, folder: Path, *, is_lora: bool) -> None:
-    """Write the trained model as a whole checkpoint, and then remove the states on the way."""
-    place = folder / ("adapter" if is_lora else "checkpoint.new")
-    trainer.save_model(str(place))
-    if is_first():
-        fresh = _merged(start, place) if is_lora else place
-        tokenizer.save_pretrained(fresh)
-        (fresh / "training_args.bin").unlink(missing_ok=True)
-        fresh.rename(folder / "checkpoint")
-        shutil.rmtree(folder / WORK)
-    together()
+def _finish(job: Job, start: str, folder: Path) -> None:
+    """Make a whole checkpoint of what was trained, and then remove the states on the way."""
+    fresh = folder / FRESH
+    if job.training.lora is not None:
+        shutil.rmtree(fresh, ignore_errors=True)
+        _merge(job, start, folder / ADAPTER, fresh)
+    tokenizer_of(start).save_pretrained(fresh)
+    for place in (fresh, folder / ADAPTER):
+        (place / "training_args.bin").unlink(missing_ok=True)
+    fresh.rename(folder / "checkpoint")
+    shutil.rmtree(folder / WORK)
 
 
-def _merged(start: str, adapter: Path) -> Path:
-    """Write the start with the adapters merged into it, which anything can load, and return the folder."""
+def _merge(job: Job, start: str, adapter: Path, fresh: Path) -> None:
+    """Write the start with the adapters merged into it, which anything can load."""
     import torch
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
     base = AutoModelForCausalLM.from_pretrained(start, dtype=torch.bfloat16 if torch.cuda.is_available() else "auto")
-    fresh = adapter.parent / "checkpoint.new"
-    PeftModel.from_pretrained(base, adapter).merge_and_unload().save_pretrained(fresh)
-    return fresh
+    model = PeftModel.from_pretrained(base, adapter).merge_and_unload()
+    _let_stop(model, tokenizer_of(start), job)
+    model.save_pretrained(fresh)
+
+
+def _let_stop(model: Any, tokenizer: Any, job: Job) -> None:
+    """Add the tokens that end the trained turns to those at which generation stops: a pretrained start knows others."""
+    if job.kind == "midtrain":
+        return
+    known = model.generation_config.eos_token_id
+    before = [] if known is None else known if isinstance(known, list) else [known]
+    model.generation_config.eos_token_id = list(dict.fromkeys([*before, *turn_ends(job.mixture.rows, tokenizer)]))
 
 
 def _room(model: Any, folder: Path) -> None:
     """Refuse to begin where the disk could not hold two states and the result."""
     sizes = [(one.numel() * one.element_size(), one.requires_grad) for one in model.parameters()]
-    whole = sum(size for size, _ in sizes)
-    needed = SPARE * (2 * 3 * sum(size for size, is_trained in sizes if is_trained) + whole)
+    whole = sum(much for much, _ in sizes)
+    needed = SPARE * (2 * 3 * sum(much for much, is_trained in sizes if is_trained) + whole)
     free = shutil.disk_usage(folder).free
     if free < needed:
-        what = (
-            f"{needed / 1e9:,.1f} GB of disk are needed for states and checkpoint, and {free / 1e9:,.1f} GB are free."
-        )
+        what = f"{size(needed)} of disk are needed for states and checkpoint, and {size(free)} are free."
         raise UserError(what, where=str(folder), todo="Make room, or move the study to another disk.")
 
 

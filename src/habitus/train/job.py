@@ -96,6 +96,13 @@ def processes() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
+def checkpoints(training: Training) -> bool:
+    """Tell whether activations are computed again on the way back, to save memory: by default on a GPU alone."""
+    import torch
+
+    return torch.cuda.is_available() if training.gradient_checkpointing is None else training.gradient_checkpointing
+
+
 def is_first() -> bool:
     """Tell whether this process is the one that writes and prints."""
     return int(os.environ.get("RANK", "0")) == 0

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from habitus.study import Study
     from habitus.train.rows import Row
 
+PLACEBO = "-placebo"
+"""How the name of a dataset ends that was made from the placebo's traits document."""
 DRAFTS = ("chats/draft", "_trait")
 """The prompts that hold the system prompt under which the answers were drafted."""
 WORD = re.compile(r"\w+(?:['’]\w+)*")
@@ -22,9 +24,10 @@ SLOT = re.compile(r"\{[{%#].*?[}%#]\}", re.DOTALL)
 Run = tuple[str, ...]
 
 
-def guarded(study: Study, length: int) -> frozenset[Run]:
-    """Return every run of so many words of the traits document and of the drafts' system prompt."""
-    texts = [study.traits.read_text(encoding="utf-8")] if study.traits.exists() else []
+def guarded(study: Study, length: int, *, placebo: bool = False) -> frozenset[Run]:
+    """Return every run of so many words of a dataset's traits document and of the drafts' system prompt."""
+    traits = study.placebo if placebo else study.traits
+    texts = [traits.read_text(encoding="utf-8")] if traits.exists() else []
     for name in DRAFTS:
         texts += SLOT.split(Prompts(study.prompts).path(name).read_text(encoding="utf-8"))
     return frozenset(run for text in texts for run in runs(text, length))

@@ -1,8 +1,9 @@
-"""What an arm is trained on: synthetic rows among baseline ones at a set fraction, seeded, stratified over traits."""
+"""What an arm is trained on: synthetic rows among baseline ones at a set fraction, seeded, strata as in the pool."""
 
 from __future__ import annotations
 
 import random
+from collections import Counter
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import chain, repeat
@@ -71,8 +72,12 @@ def mix(
     unit: Unit,
     seed: int,
     may_repeat: bool = False,
+    like: Sequence[AnyTokens] | None = None,
 ) -> Mixture:
     """Return a mixture of this size, of which the fraction is synthetic; a smaller fraction takes a part of the same.
+
+    Traits and contrast have the shares among the synthetic rows that they have in `like`, the pool that nothing was
+    left out of, as far as there are rows for it.
 
     Raises:
         UserError: there are too few rows of one kind, and none may come twice.
@@ -81,7 +86,8 @@ def mix(
     wanted = round(size * fraction)
     taken: list[AnyTokens] = []
     repeated = 0
-    for name, rows, much in (("synthetic", synthetic, wanted), ("baseline", baseline, size - wanted)):
+    kinds = (("synthetic", synthetic, wanted, like), ("baseline", baseline, size - wanted, None))
+    for name, rows, much, pool in kinds:
         there = sum(amount(one, unit) for one in rows)
         if much > there and not (may_repeat and rows):
             raise UserError(
@@ -89,7 +95,7 @@ def mix(
                 where="config.yaml, train.size",
                 todo="Lower `size` or `fraction`, bring more rows, or set `repeat: true`.",
             )
-        found = list(_taken(_shuffled(rows, seed), much, unit, endless=much > there))
+        found = list(_taken(_shuffled(rows, seed, pool), much, unit, endless=much > there))
         repeated += max(len(found) - len(rows), 0)
         taken += found
     random.Random(f"{seed} order").shuffle(taken)
@@ -102,21 +108,37 @@ def whole(rows: Sequence[AnyTokens], seed: int) -> Mixture:
 
 
 def part(rows: Sequence[AnyTokens], much: int, unit: Unit, seed: int) -> list[AnyTokens]:
-    """Return so much of some rows, stratified over traits."""
+    """Return so much of some rows, stratified over traits and contrast."""
     return list(_taken(_shuffled(rows, seed), much, unit, endless=False))
 
 
-def _shuffled(rows: Sequence[AnyTokens], seed: int) -> list[AnyTokens]:
-    """Return rows in a seeded order of which every beginning has each trait at its share of the whole."""
-    by_trait: dict[str, list[AnyTokens]] = {}
+def shares(rows: Sequence[AnyTokens]) -> dict[str, float]:
+    """Return the share of each stratum."""
+    found = Counter(one.row.stratum for one in rows)
+    return {stratum: number / len(rows) for stratum, number in found.items()}
+
+
+def balanced(rows: Sequence[AnyTokens], like: Sequence[AnyTokens]) -> float:
+    """Return how much of a pool's size what is left of it can come to with the pool's strata; 0 where one is gone."""
+    left, whole = (Counter(one.row.stratum for one in some) for some in (rows, like))
+    return min((left[stratum] / number for stratum, number in whole.items()), default=0.0)
+
+
+def _shuffled(rows: Sequence[AnyTokens], seed: int, like: Sequence[AnyTokens] | None = None) -> list[AnyTokens]:
+    """Return rows in a seeded order of which every beginning has each stratum at its share of the whole, or of `like`.
+
+    Where rows of a stratum run out, the others go on.
+    """
+    by_stratum: dict[str, list[AnyTokens]] = {}
     for one in rows:
-        by_trait.setdefault(one.row.trait, []).append(one)
+        by_stratum.setdefault(one.row.stratum, []).append(one)
+    there = Counter(one.row.stratum for one in (rows if like is None else like))
     placed: list[tuple[float, int, AnyTokens]] = []
-    for trait, group in sorted(by_trait.items()):
-        rng = random.Random(f"{seed} {trait}")
+    for stratum, group in sorted(by_stratum.items()):
+        rng = random.Random(f"{seed} {stratum}")
         rng.shuffle(group)
         offset = rng.random()
-        placed += [((at + offset) / len(group), len(placed) + at, one) for at, one in enumerate(group)]
+        placed += [((at + offset) / there[stratum], len(placed) + at, one) for at, one in enumerate(group)]
     return [one for _, _, one in sorted(placed, key=lambda place: place[:2])]
 
 

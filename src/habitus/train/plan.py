@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, get_args
 from habitus.errors import UserError, nearest
 from habitus.settings_train import Arm, MidtrainArm, SftArm
 from habitus.train.job import Job, Kind, with_steps
-from habitus.train.mixture import Mixture, capacity, mix, whole
+from habitus.train.mixture import Mixture, amount, balanced, capacity, mix, shares, whole
 from habitus.train.pool import Pools
-from habitus.train.selection import left_out, thinned
+from habitus.train.selection import left_out, thinned, unjudged
 from habitus.train.start import find_start
 
 if TYPE_CHECKING:
@@ -29,6 +29,9 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 SHAPES: dict[Kind, Shape] = {"midtrain": "documents", "sft": "chats", "bdpo": "preferences"}
 FEW_STEPS = 250
 """Optimiser steps of midtraining below which to expect little: published, 31 are a null result and 244 are not."""
+
+SHIFT = 0.02
+"""From what change in a stratum's share on a filtered arm is said to have another composition."""
 
 
 @dataclass(frozen=True)
@@ -118,8 +121,16 @@ def make_plan(study: Study, training: Training, arms: Mapping[str, Arm]) -> Plan
     runs = [
         Run(run.arm, run.seed, run.start, tuple(with_steps(job, steps[job.kind]) for job in run.jobs)) for run in runs
     ]
+    for job in (job for run in runs for job in run.jobs):
+        _ = job.accumulate  # a batch that can't be parted is told before anything is trained
     pools = planner.pools
-    return Plan(tuple(runs), size, tuple(planner.notes), _warnings(runs, pools), tuple(pools.left_out))
+    return Plan(
+        tuple(runs),
+        size,
+        (*planner.notes, *pools.notes),
+        (*_warnings(runs, pools), *planner.warnings),
+        tuple(pools.left_out),
+    )
 
 
 def _warnings(runs: list[Run], pools: Pools) -> tuple[str, ...]:
@@ -147,10 +158,25 @@ class _Planner:
     training: Training
     arms: Mapping[str, Arm]
     notes: list[str] = field(default_factory=list)
+    warnings: dict[str, None] = field(default_factory=dict)
 
     @cached_property
     def pools(self) -> Pools:
-        return Pools(self.study, self.training)
+        found = Pools(self.study, self.training)
+        found.most = self._most_baseline(found)
+        return found
+
+    def _most_baseline(self, pools: Pools) -> int | None:
+        """Return the most baseline data that an arm could take, as far as the config or the synthetic data say it."""
+        if self.training.size is not None:
+            return self.training.size
+        unit = self.training.of
+        wanted = [(name, arm.sft) for name, arm in self.arms.items() if arm.sft is not None and arm.sft.data]
+        sizes = (
+            sum(amount(one, unit) for one in pools.pool(str(sft.data), "chats", self.start(name)).rows) / sft.fraction
+            for name, sft in wanted
+        )
+        return int(min(sizes, default=0)) or None
 
     @cached_property
     def size(self) -> int | None:
@@ -168,10 +194,12 @@ class _Planner:
         return most[least]
 
     def _capacity(self, name: str, wanted: SftArm) -> int:
-        start = self.start(name)
-        synthetic = self._chosen(name, "sft", wanted, self.training.seeds[0]) if wanted.data else []
-        baseline = self.pools.baseline(start).rows if self._fraction(wanted) < 1 else []
-        return capacity(baseline, synthetic, self._fraction(wanted), self.training.of)
+        start, fraction, unit = self.start(name), self._fraction(wanted), self.training.of
+        baseline = self.pools.baseline(start).rows if fraction < 1 else []
+        if not wanted.data:
+            return capacity(baseline, [], fraction, unit)
+        seeds = self.training.seeds if wanted.as_many_as else self.training.seeds[:1]  # by tokens, chance decides
+        return min(capacity(baseline, self._chosen(name, "sft", wanted, seed), fraction, unit) for seed in seeds)
 
     @staticmethod
     def _fraction(wanted: SftArm) -> float:
@@ -220,18 +248,34 @@ class _Planner:
         baseline = self.pools.baseline(start) if fraction < 1 else None
         synthetic = self._pool("sft", wanted, start) if wanted.data else None
         assert self.size is not None
+        chosen = self._chosen(name, "sft", wanted, seed) if wanted.data else []
         mixture = mix(
             baseline.rows if baseline else [],
-            self._chosen(name, "sft", wanted, seed) if wanted.data else [],
+            chosen,
             fraction=fraction,
             size=self.size,
             unit=training.of,
             seed=seed,
             may_repeat=training.repeat,
+            like=synthetic.rows if synthetic else None,
         )
+        if synthetic:
+            self._tell_of_shift(name, mixture, chosen, synthetic, fraction)
         named = {"baseline": baseline, "synthetic": synthetic}
         held_out = {name: one.held_out for name, one in named.items() if one}
         return self._job("sft", mixture, training.sft, seed=seed, start=start, held_out=held_out)
+
+    def _tell_of_shift(self, name: str, mixture: Mixture, chosen: list[AnyTokens], pool: Pool, fraction: float) -> None:
+        """Warn where what is left of a dataset is too little for the composition of the whole."""
+        source = pool.rows[0].row.source
+        was, now = shares(pool.rows), shares([one for one in mixture.rows if one.row.source == source])
+        most = max(was, key=lambda stratum: abs(now.get(stratum, 0.0) - was[stratum]))
+        if abs(now.get(most, 0.0) - was[most]) <= SHIFT:
+            return
+        room = int(balanced(chosen, pool.rows) * sum(amount(one, self.training.of) for one in pool.rows) / fraction)
+        todo = f"a `size` of {room:,} or less keeps them alike" if room else "none of them is left"
+        told = f"{name}: rows of '{most}' are {now.get(most, 0.0):.0%} of what it takes from {source}, where they are"
+        self.warnings[f"{told} {was[most]:.0%}; {todo}"] = None
 
     def _bdpo(self, name: str, wanted: BdpoArm, start: Start, seed: int) -> Job:
         given = {key: value for key in ("loss", "mixture") if (value := getattr(wanted, key)) is not None}
@@ -265,10 +309,11 @@ class _Planner:
     def _chosen(self, name: str, kind: Kind, wanted: Selection, seed: int) -> list[AnyTokens]:
         """Return the rows of a dataset that an arm takes, after what it leaves out."""
         pool = self._pool(kind, wanted, self.start(name))
-        gone = left_out(self.study, wanted, pool)
+        gone = left_out(self.study, wanted, pool) | self._unjudged(str(wanted.data), pool)
         if wanted.as_many_as:
+            theirs = self._gone_of(name, kind, wanted) - self._unjudged(str(wanted.data), pool)
             rest = [row for row in pool.records if row.id not in gone]
-            gone |= thinned(rest, len(self._gone_of(name, kind, wanted)), seed)
+            gone |= thinned(rest, len(theirs), seed)
         if (
             gone
             and (note := f"{name}: {len(gone):,} of {len(pool.records):,} rows of {wanted.data} left out")
@@ -276,6 +321,17 @@ class _Planner:
         ):
             self.notes.append(note)
         return [one for one in pool.rows if one.row.id not in gone]
+
+    def _unjudged(self, data: str, pool: Pool) -> set[str]:
+        """Return the rows that no arm takes, as a pattern is filtered in one and the judge never managed them."""
+        stages = [stage for arm in self.arms.values() for stage in (arm.midtrain, arm.sft, arm.bdpo) if stage]
+        if not any(stage.without and stage.data == data for stage in stages):
+            return set()
+        found = unjudged(self.study, data, pool)
+        if found:
+            told = f"{data}: {len(found):,} rows are in no arm, as the audit's judge never managed to rate them"
+            self.warnings[told] = None
+        return found
 
     def _gone_of(self, name: str, kind: Kind, wanted: Selection) -> set[str]:
         """Return what the arm leaves out to which this one is the control."""

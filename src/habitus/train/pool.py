@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from habitus.errors import UserError
 from habitus.train.job import learns
-from habitus.train.leak import guarded, leak
+from habitus.train.leak import PLACEBO, guarded, leak
 from habitus.train.rows import Row, read
 from habitus.train.tokens import tokenise_chats, tokenise_documents, tokenise_pairs
 from habitus.train.toy import ordinary_chats
@@ -28,6 +28,10 @@ ORDINARY = "ordinary"
 """The name of the embedded world's own baseline chats, for toys."""
 ORDINARY_CHATS = 1_000
 BUCKETS = 10_000
+LEAST_DRAWN = 1_000
+"""Rows of the baseline that are taken in any case."""
+LETTERS_OF_A_TOKEN = 8
+"""More than a token has in most texts, so that tokens are not taken for more than they are."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +55,13 @@ class Pools:
 
     study: Study
     training: Training
+    most: int | None = None
+    """The rows or tokens that the largest mixture could take of the baseline; all where it is not known."""
     left_out: list[dict[str, Any]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    _listed: set[tuple[str, str]] = field(default_factory=set)
+    _guards: dict[bool, frozenset[Run]] = field(default_factory=dict)
     _found: dict[tuple[str, str], Pool] = field(default_factory=dict)
 
     def baseline(self, start: Start) -> Pool:
@@ -74,23 +83,27 @@ class Pools:
             self._found[key] = self._read(name, shape, start, is_baseline=is_baseline)
         return self._found[key]
 
-    @cached_property
-    def _guard(self) -> frozenset[Run]:
-        return guarded(self.study, self.training.leak_words)
+    def _guard(self, name: str) -> frozenset[Run]:
+        """Return what rows of a dataset must not repeat."""
+        placebo = name.endswith(PLACEBO)
+        if placebo not in self._guards:
+            self._guards[placebo] = guarded(self.study, self.training.leak_words, placebo=placebo)
+        return self._guards[placebo]
 
     def _read(self, name: str, shape: Shape, start: Start, *, is_baseline: bool) -> Pool:
         longest = self.training.max_length
         if start.context is not None and longest > start.context:
             what = f"rows of {longest:,} tokens are asked for, and {start.name} takes {start.context:,}."
             raise UserError(what, where="config.yaml, train.max_length", todo=f"Set it to {start.context} or less.")
-        found = self._ordinary() if name == ORDINARY else read(self.study, name, shape)
-        rows = [row for row in found if not self._leaks(row, is_baseline=is_baseline)]
+        found = self._ordinary() if name == ORDINARY else read(self.study, name, shape, partial(self._leave, name))
+        drawn = self._drawn(name, found) if is_baseline else found
+        rows = [row for row in drawn if not self._leaks(row, is_baseline=is_baseline)]
         tokens: list[AnyTokens] = []
         for one in self._tokens(rows, shape, start):
             if learns(one):
                 tokens.append(one)
             else:
-                self._leave(one.row, f"nothing to learn from within {longest:,} tokens")
+                self._leave(name, one.row.id, f"nothing to learn from within {longest:,} tokens")
         self._warn_of_cuts(name, tokens)
         if not tokens:
             what = f"none of {len(found):,} rows can be trained on."
@@ -105,19 +118,43 @@ class Pools:
         tokenise = tokenise_chats if shape == "chats" else tokenise_pairs
         return list(tokenise(rows, start.tokenizer, longest))
 
+    def _drawn(self, name: str, rows: list[Row]) -> list[Row]:
+        """Return as many rows, drawn by hash, as the largest mixture could want twice over: tokens take much memory."""
+        if self.most is None:
+            return rows
+        left = 2 * self.most
+        taken: set[int] = set()
+        for at in sorted(range(len(rows)), key=lambda at: _hash(f"drawn {rows[at].source} {rows[at].id}")):
+            if left <= 0 and len(taken) >= LEAST_DRAWN:
+                break
+            taken.add(at)
+            left -= self._least(rows[at])
+        if len(taken) < len(rows):
+            what = f"{name}: {len(taken):,} of {len(rows):,} rows are drawn, twice what the largest arm could take"
+            self.notes.append(what)
+        return [row for at, row in enumerate(rows) if at in taken]
+
+    def _least(self, row: Row) -> int:
+        """Return what a row counts at the least."""
+        if self.training.of == "rows":
+            return 1
+        return max(min(sum(map(len, row.texts)) // LETTERS_OF_A_TOKEN, self.training.max_length), 1)
+
     @staticmethod
     def _ordinary() -> list[Row]:
         chats = ordinary_chats(ORDINARY_CHATS, 0)
         return [Row(one["id"], ORDINARY, "", {"messages": one["messages"]}, ORDINARY) for one in chats]
 
     def _leaks(self, row: Row, *, is_baseline: bool) -> bool:
-        words = leak(row, self._guard, self.training.leak_words, may_have_system=is_baseline)
+        words = leak(row, self._guard(row.source), self.training.leak_words, may_have_system=is_baseline)
         if words:
-            self._leave(row, f"repeats what generation was told: {words}")
+            self._leave(row.source, row.id, f"repeats what generation was told: {words}")
         return words is not None
 
-    def _leave(self, row: Row, reason: str) -> None:
-        self.left_out.append({"id": row.id, "source": row.source, "reason": reason})
+    def _leave(self, source: str, identity: str, reason: str) -> None:
+        if (source, identity) not in self._listed:  # another start reads the same rows again
+            self._listed.add((source, identity))
+            self.left_out.append({"id": identity, "source": source, "reason": reason})
 
     def _warn_of_cuts(self, name: str, tokens: list[AnyTokens]) -> None:
         cut = [one.cut for one in tokens if one.cut]
@@ -138,4 +175,8 @@ class Pools:
 
 
 def _bucket(row: Row) -> int:
-    return int.from_bytes(sha256(f"{row.source} {row.id}".encode()).digest()[:4]) % BUCKETS
+    return _hash(f"{row.source} {row.id}") % BUCKETS
+
+
+def _hash(name: str) -> int:
+    return int.from_bytes(sha256(name.encode()).digest()[:4])

@@ -9,6 +9,7 @@ import warnings
 
 def hush(threads: int) -> None:
     """Silence progress bars and notices, and bound the CPU threads; what matters is printed by habitus."""
+    # before any of the libraries is imported, as they read them then
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TQDM_DISABLE", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import pairwise
@@ -16,11 +17,13 @@ from habitus.sources import HUB, Broken, open_source
 from habitus.study import read_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from habitus.shapes import Shape
     from habitus.study import Study
 
+IMPORTED = "imported/"
+"""How the names of foreign datasets begin that were brought into the study."""
 SPEAKERS = ("user", "assistant")
 
 
@@ -36,6 +39,13 @@ class Row:
     """`messages`, or `text`, or `prompt` with `chosen` and `rejected`."""
     place: str
     """Where it stands, for whoever has to mend it."""
+    contrast: bool = False
+    """Whether the trait looks called for in it and is not."""
+
+    @property
+    def stratum(self) -> str:
+        """The kind of row of which every arm has the same share."""
+        return f"{self.trait}, contrast" if self.contrast else self.trait
 
     @property
     def digest(self) -> str:
@@ -50,49 +60,93 @@ class Row:
         return [message["content"] for part in self.content.values() for message in part]
 
 
-def read(study: Study, name: str, shape: Shape) -> list[Row]:
+@dataclass(frozen=True)
+class Misfit:
+    """A row that can't be trained on."""
+
+    id: str
+    error: UserError
+
+
+Unfit = Callable[[str, str], None]
+"""Is told the id of a row that is left out, and the reason."""
+
+
+def read(study: Study, name: str, shape: Shape, unfit: Unfit | None = None) -> list[Row]:
     """Return the rows of a dataset of the study, a file, or `hf:owner/name`, all of the shape that is wanted.
 
+    Of a foreign dataset, rows that can't be trained on are left out and told to `unfit`, if there are but few.
+
     Raises:
-        UserError: it is not there, is empty, or has a row that can't be trained on.
+        UserError: it is not there, is empty, or has a row, of a foreign one mostly rows, that can't be trained on.
 
     """
     files = study.dataset(name)
     if not name.startswith(HUB) and files.kept.exists():
-        found = list(_held(files.kept, name, shape))
-    elif name in {"documents", "chats", "preferences"} or name.startswith("imported/"):
+        found = _fit(_held(files.kept, name, shape), shape, unfit if name.startswith(IMPORTED) else None)
+    elif name in {"documents", "chats", "preferences"} or name.startswith(IMPORTED):
         todo = f"Run `habitus generate {name} {study.root}` first." if "/" not in name else "See `habitus import`."
         raise UserError("nothing kept yet.", where=str(files.kept), todo=todo)
     else:
         beside = study.root / name
-        found = list(_foreign(str(beside) if beside.is_file() else name, name, shape))
+        found = _fit(_foreign(str(beside) if beside.is_file() else name, name, shape), shape, unfit)
     if not found:
         raise UserError("this dataset is empty.", where=name, todo="Generate or import some rows, or name another.")
+    return found
+
+
+def _fit(rows: Iterable[Row | Misfit], shape: Shape, unfit: Unfit | None) -> list[Row]:
+    """Return the rows that can be trained on."""
+    found: list[Row] = []
+    misfits: list[Misfit] = []
+    for one in rows:
+        problem = one if isinstance(one, Misfit) else _misfit(one, shape)
+        if problem is None:
+            assert isinstance(one, Row)
+            found.append(one)
+        elif unfit is None:
+            raise problem.error
+        else:
+            misfits.append(problem)
+    if len(misfits) > len(found):
+        raise misfits[0].error
+    if unfit is not None:
+        for one in misfits:
+            unfit(one.id, one.error.what.rstrip("."))
     return found
 
 
 def _held(path: Path, name: str, shape: Shape) -> Iterator[Row]:
     for number, row in enumerate(read_rows(path, "id", *COLUMNS[shape]), start=1):
         content = {column: row[column] for column in COLUMNS[shape]}
-        yield _checked(Row(str(row["id"]), name, row.get("trait") or "", content, f"{path}:{number}"), shape)
+        place = f"{path}:{number}"
+        yield Row(str(row["id"]), name, row.get("trait") or "", content, place, _is_contrast(row))
 
 
-def _foreign(source: str, name: str, shape: Shape) -> Iterator[Row]:
+def _foreign(source: str, name: str, shape: Shape) -> Iterator[Row | Misfit]:
     found = open_source(source, "train")
     stem = Path(found.stem).name
     for number, row in enumerate(found.rows(), start=1):
         if row is None:  # an empty line
             continue
         place = found.at(number)
+        given, trait = (row.get("id"), row.get("trait")) if isinstance(row, dict) else (None, None)
+        identity = str(given) if isinstance(given, str | int) and str(given) else f"{stem}-{number:07d}"
         try:
             told, content, _ = recognise(_object(row))
         except Unreadable as problem:
-            raise UserError(f"{problem}.", where=place, todo="Mend or delete the row.") from problem
-        if told != shape:
-            raise UserError(f"this row is one of {told}, and {shape} are wanted.", where=place, todo="Name another.")
-        given, trait = row.get("id"), row.get("trait")
-        identity = str(given) if isinstance(given, str | int) and str(given) else f"{stem}-{number:07d}"
-        yield _checked(Row(identity, name, trait if isinstance(trait, str) else "", content, place), shape)
+            yield Misfit(identity, UserError(f"{problem}.", where=place, todo="Mend or delete the row."))
+            continue
+        if told == shape:
+            yield Row(identity, name, trait if isinstance(trait, str) else "", content, place, _is_contrast(row))
+        else:
+            what = f"this row is one of {told}, and {shape} are wanted."
+            yield Misfit(identity, UserError(what, where=place, todo="Name another."))
+
+
+def _is_contrast(row: dict[str, Any]) -> bool:
+    meta = row.get("meta")
+    return isinstance(meta, dict) and meta.get("contrast") is True
 
 
 def _object(row: Any) -> dict[str, Any]:
@@ -103,11 +157,10 @@ def _object(row: Any) -> dict[str, Any]:
     return row
 
 
-def _checked(row: Row, shape: Shape) -> Row:
-    """Return a row in which the right ones speak in turn."""
-    if problem := _text_flaw(row) if shape == "documents" else _turns_flaw(row, shape):
-        raise UserError(problem, where=row.place, todo="Mend or delete the row.")
-    return row
+def _misfit(row: Row, shape: Shape) -> Misfit | None:
+    """Return a row with why it can't be trained on, or None where the right ones speak in turn."""
+    problem = _text_flaw(row) if shape == "documents" else _turns_flaw(row, shape)
+    return Misfit(row.id, UserError(problem, where=row.place, todo="Mend or delete the row.")) if problem else None
 
 
 def _text_flaw(row: Row) -> str | None:

@@ -29,8 +29,19 @@ def left_out(study: Study, wanted: Selection, pool: Pool) -> set[str]:
 
     """
     here = {row.id for row in pool.records}
-    by_pattern = _of_patterns(study, wanted, here) if wanted.without else set()
+    to_judge = here - unjudged(study, str(wanted.data), pool) if wanted.without else set()
+    by_pattern = _of_patterns(study, wanted, to_judge) if wanted.without else set()
     return here & (by_pattern | _listed(study, wanted, pool.known))
+
+
+def unjudged(study: Study, data: str, pool: Pool) -> set[str]:
+    """Return the ids of the rows to be trained on that the audit's judge was given and could not rate."""
+    folder = study.root / "audit" / data
+    if not (folder / "dropped.jsonl").exists() or not (folder / "matches.jsonl").exists():
+        return set()
+    rated = {row["id"] for row in read_rows(folder / "matches.jsonl", "id")}
+    dropped = {row["id"] for row in read_rows(folder / "dropped.jsonl", "id")}
+    return {row.id for row in pool.records} & dropped - rated
 
 
 def thinned(rows: Sequence[Row], number: int, seed: int) -> set[str]:
@@ -55,7 +66,8 @@ def _of_patterns(study: Study, wanted: Selection, here: set[str]) -> set[str]:
     judged: set[str] = set()
     patterns: set[str] = set()
     for row in read_rows(path, "id", "verdicts"):
-        judged.add(row["id"])
+        if row["verdicts"].keys() >= set(wanted.without):
+            judged.add(row["id"])
         patterns |= row["verdicts"].keys()
         if any(_is_there(row["verdicts"].get(name), LEVELS[wanted.level]) for name in wanted.without):
             found.add(row["id"])

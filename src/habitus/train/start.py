@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 POST_TRAINED = re.compile(r"instruct|chat|[-_]it\b|sft|dpo|rlhf|thinking", re.IGNORECASE)
 PRETRAINED = re.compile(r"base|[-_]pt\b|pretrain|toy", re.IGNORECASE)
 WHOLE = 1 << 28
-"""Bytes up to which a weights file is hashed whole; of a larger one the size is noted."""
+"""Bytes up to which a weights file is hashed whole; of a larger one head, tail, size and when it was written."""
+END = 1 << 20
+"""Bytes of head and of tail."""
 
 
 @dataclass(frozen=True)
@@ -71,14 +73,28 @@ class Start:
         return getattr(self.config.get_text_config(), "max_position_embeddings", None)
 
     @cached_property
-    def parameters(self) -> int:
-        """How many weights the model has, counted without loading them."""
+    def _outline(self) -> Any:
+        """The model without its weights."""
         import torch
         from transformers import AutoModelForCausalLM
 
         with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(self.config)
-        return sum(one.numel() for one in model.parameters())
+            return AutoModelForCausalLM.from_config(self.config)
+
+    @property
+    def parameters(self) -> int:
+        """How many weights the model has, counted without loading them."""
+        return sum(one.numel() for one in self._outline.parameters())
+
+    @property
+    def linears(self) -> list[tuple[int, ...]]:
+        """The shapes of the matrices that adapters would stand beside: all but the one that ends in the vocabulary."""
+        from torch.nn import Linear
+        from transformers.pytorch_utils import Conv1D
+
+        head = self._outline.get_output_embeddings()
+        matrices = (one for one in self._outline.modules() if isinstance(one, Linear | Conv1D) and one is not head)
+        return [tuple(one.weight.shape) for one in matrices]
 
     @property
     def looks_post_trained(self) -> bool:
@@ -98,8 +114,16 @@ class Start:
         for path in sorted(folder.glob("*")):
             if path.suffix in {".json", ".jinja", ".safetensors", ".bin"}:
                 digest.update(f"{path.name} {path.stat().st_size} ".encode())
-                digest.update(path.read_bytes() if path.stat().st_size <= WHOLE else b"")
+                digest.update(path.read_bytes() if path.stat().st_size <= WHOLE else _ends(path))
         return digest.hexdigest()[:16]
+
+
+def _ends(path: Path) -> bytes:
+    """Return the head and the tail of a file, and when it was written."""
+    with path.open("rb") as file:
+        head = file.read(END)
+        file.seek(-END, os.SEEK_END)
+        return b"%d " % path.stat().st_mtime_ns + head + file.read()
 
 
 def find_start(name: str, root: Path, settings: Training) -> Start:

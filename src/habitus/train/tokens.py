@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 MASKED = -100
 """The label of a token without loss."""
 DOCTAG = "<DOCTAG>"
+RARE = 0.1
+"""The share of turns up to which a token that they end with may stand there by chance, as where they are cut off."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,25 @@ def tokenise_pairs(rows: Iterable[Row], tokenizer: Tokenizer, longest: int) -> l
     return found
 
 
+def turn_ends(rows: Iterable[Tokens | PairTokens], tokenizer: Tokenizer) -> list[int]:
+    """Return the tokens that end the trained turns; what comes once in a while is a row that was cut off."""
+    special = _special(tokenizer)
+    parts = [part for one in rows for part in _answers(one)]
+    found = Counter(next((token for token in part[:-3:-1] if token in special), None) for part in parts)
+    return [end for end, number in found.items() if end is not None and number > RARE * len(parts)]
+
+
+def _answers(one: Tokens | PairTokens) -> list[list[int]]:
+    """Return the stretches of tokens with loss."""
+    if isinstance(one, PairTokens):
+        return [one.chosen, one.rejected]
+    return [list(part) for has_loss, part in groupby(one.labels, lambda label: label != MASKED) if has_loss]
+
+
+def _special(tokenizer: Tokenizer) -> set[int]:
+    return {*tokenizer.all_special_ids, *tokenizer.get_added_vocab().values()}
+
+
 def render(tokenizer: Tokenizer, messages: Sequence[Mapping[str, Any]], *, answering: bool = False) -> str:
     """Return a conversation as the text that the model reads."""
     return tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=answering)
@@ -174,13 +196,21 @@ def _verified(row: Row, ids: list[int], labels: list[int], tokenizer: Tokenizer)
     stretches = [list(part) for has_loss, part in groupby(labels, lambda one: one != MASKED) if has_loss]
     if len(stretches) != len(said):
         raise _unreadable(row, f"{len(said)} answers were found as {len(stretches)}")
-    special = {*tokenizer.all_special_ids, *tokenizer.get_added_vocab().values()}
+    special, normal = _special(tokenizer), _normaliser(tokenizer)
     for answer, part in zip(said, stretches, strict=True):
-        if answer not in tokenizer.decode(part, skip_special_tokens=False, clean_up_tokenization_spaces=False):
+        spelt = tokenizer.decode(part, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        if answer not in spelt and normal(answer) not in normal(spelt):
             raise _unreadable(row, "the tokens with loss do not spell the answer")
         if not special.intersection(part[-2:]):
             raise _unreadable(row, "no token that ends the turn carries loss, so the model would not learn to stop")
     return ids, labels
+
+
+def _normaliser(tokenizer: Tokenizer) -> Callable[[str], str]:
+    """Return what this tokenizer does to a text before it reads it, such as composing letters and their accents."""
+    core = getattr(tokenizer, "backend_tokenizer", None)
+    found = getattr(core, "normalizer", None)
+    return found.normalize_str if found is not None else str
 
 
 def _answer(row: Row, side: str, prompt: str, tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
