@@ -35,9 +35,7 @@ INTERRUPTED = 130
 @click.option(
     "--toy", is_flag=True, help="Try it all out in STUDY/toy, offline, on a CPU: simulated rows, tiny models."
 )
-@click.option(
-    "--dry-run", is_flag=True, help="Print what is done, stale and to do, and what it will take, and stop."
-)
+@click.option("--dry-run", is_flag=True, help="Print what is done, stale and to do, and what it will take, and stop.")
 @click.option("--skip", multiple=True, type=click.Choice(STEPS), help="Leave a step out; may be given several times.")
 def run(study: Path, *, arms: tuple[str, ...], toy: bool, dry_run: bool, skip: tuple[str, ...]) -> None:
     """Write what the arms of a study need, audit what they filter by, train, evaluate and report.
