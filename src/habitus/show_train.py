@@ -52,7 +52,7 @@ def estimates(found: Sequence[tuple[Run, Estimate]], where: Hardware) -> None:
     show.heading(f"what they take on {where.name} ({where.memory / 1e9:,.0f} GB)")
     show.table(
         [("arm", "left"), ("seed", "right"), ("memory", "right"), ("time", "right"), ("disk", "right")],
-        [[run.arm, str(run.seed), _size(one.memory), show.clock(one.seconds), _size(one.disk)] for run, one in found],
+        [[run.arm, str(run.seed), size(one.memory), show.clock(one.seconds), size(one.disk)] for run, one in found],
         total=["in all", "", "", show.clock(sum(one.seconds for _, one in found)), ""],
     )
     show.say(f"  estimates: from the models' shapes, and a matrix product of {where.speed / 1e12:,.2f} TFLOP/s here")
@@ -60,7 +60,8 @@ def estimates(found: Sequence[tuple[Run, Estimate]], where: Hardware) -> None:
         show.warn("that is more memory than there is; train adapters (`lora: {}`) or take shorter rows")
 
 
-def _size(number: float) -> str:
+def size(number: float) -> str:
+    """Return bytes as a text."""
     return f"{number / 1e9:,.1f} GB" if number >= 1e8 else f"{number / 1e6:,.1f} MB"  # noqa: PLR2004
 
 

@@ -64,6 +64,7 @@ def print_plan(study: Study, arms: tuple[str, ...], skip: tuple[str, ...]) -> No
 def _cells(part: Part) -> list[str]:
     from habitus import show
     from habitus.models.costs import dollars
+    from habitus.show_train import size
 
     if part.stands.state == "done":
         return [part.step, part.what, part.stands.words, *[""] * 5]
@@ -75,7 +76,7 @@ def _cells(part: Part) -> list[str]:
         "" if not asks else LATER if part.calls is None else f"{part.calls:,.0f}",
         "" if not asks else LATER if part.dollars is None else dollars(part.dollars),
         part.optimiser_steps,
-        "" if asks else LATER if part.memory is None else f"{part.memory / 1e9:,.1f} GB",
+        "" if asks else LATER if part.memory is None else size(part.memory),
         "" if asks else LATER if part.seconds is None else show.clock(part.seconds),
     ]
 
