@@ -12,7 +12,7 @@ pytest.importorskip("inspect_ai")
 pytest.importorskip("statsmodels")
 
 from ferry import chat, write
-from habitus.cli.run import audited, needed
+from habitus.cli.needs import audited, needed
 from habitus.cli.toy import twin_of
 from habitus.study import Study
 from inspections import OF_INSPECT

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from habitus.cli import standing
-from habitus.cli.run import audited, chosen_evals, needed, orders, possible
+from habitus.cli.needs import audited, chosen_evals, needed, orders, possible
 from habitus.cli.standing import Standing
 
 if TYPE_CHECKING:
