@@ -3,10 +3,15 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint types docs bench clean
+# `make study` takes longer: it trains and evaluates eight tiny models.
+.PHONY: demo study test lint types docs bench clean
 
 demo: .venv/demo.stamp          ## the whole system, offline, with the embedded simulated model
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh scripts/demo.sh
+
+study: .venv/study.stamp        ## a whole experiment, offline: data, audit, eight tiny models, their evals
+	test -d demo/study || { $(BIN)/habitus init demo/study && cp recipes/quickstart/config.yaml demo/study/; }
+	$(BIN)/habitus run demo/study
 
 test: .venv/test.stamp          ## the whole test suite
 	$(BIN)/python -m pytest --numprocesses 2
@@ -37,6 +42,11 @@ bench: .venv/test.stamp         ## every benchmark, each with its bar
 .venv/demo.stamp: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(PIP) --editable ".[audit]"
+	touch $@
+
+.venv/study.stamp: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(PIP) --editable ".[audit,train,evaluate]"
 	touch $@
 
 .venv/test.stamp: pyproject.toml constraints.txt

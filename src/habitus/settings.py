@@ -324,6 +324,10 @@ class EvaluateSettings(Section):
         description="the model of an arm that is not trained here; of others it is the checkpoint in `models/`",
     )
     baseline: str = Field("baseline", description="the arm that all others are compared with")
+    evals: list[str] = Field([], description="those that `habitus run` runs; by default all that this machine allows")
+    limit: int | None = Field(
+        None, ge=1, strict=True, description="the first so many samples of each that `habitus run` runs; by default all"
+    )
     judges: list[ModelChoice] = Field(
         default_factory=list, description="a panel in place of `models.judge`; none judges itself"
     )

@@ -18,6 +18,7 @@ from habitus.cli.generate import generate
 from habitus.cli.look import show_, status
 from habitus.cli.publish import card, export, import_, push
 from habitus.cli.report import report, view
+from habitus.cli.run import run
 from habitus.cli.study import check, init, prompts, simulate
 from habitus.cli.train import train
 from habitus.errors import UserError
@@ -57,7 +58,7 @@ def cli(*, quiet: bool) -> None:
 audit.add_command(agree)
 audit.add_command(filter_)
 for command in (
-    init, check, generate, audit, train, evaluate, report, view, status, show_, export, card, push, import_, prompts,
+    init, check, generate, audit, train, evaluate, report, view, run, status, show_, export, card, push, import_, prompts,
     simulate,
 ):  # fmt: skip
     cli.add_command(command)

@@ -25,7 +25,7 @@ def generate() -> None:
     """Write a dataset: documents, chats or preference pairs, or a control for one."""
 
 
-def _options(command: Callable[..., None]) -> Callable[..., None]:
+def _options(command: Callable[..., bool]) -> Callable[..., bool]:
     """Give a command the options that every dataset has."""
     options = (
         STUDY,
@@ -49,12 +49,12 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
     type=click.Choice(["flat", "placebo"]),
     help="flat: documents that state the trait, without how and why. placebo: of an irrelevant traits document.",
 )
-def documents(study: Path, *, control: str | None, **options: Any) -> None:
+def documents(study: Path, *, control: str | None, **options: Any) -> bool:
     """Write documents for midtraining. Interrupt it at any time; the same command goes on."""
     from habitus.generate.kinds import DOCUMENTS, FLAT, Job
 
     kind = FLAT if control == "flat" else DOCUMENTS
-    _make(Job(open_study(study), kind, placebo=control == "placebo"), **options)
+    return _make(Job(open_study(study), kind, placebo=control == "placebo"), **options)
 
 
 @generate.command()
@@ -64,12 +64,12 @@ def documents(study: Path, *, control: str | None, **options: Any) -> None:
     type=click.Choice(["plain", "placebo"]),
     help="plain: the messages of the kept chats, answered without the trait. placebo: of an irrelevant document.",
 )
-def chats(study: Path, *, control: str | None, **options: Any) -> None:
+def chats(study: Path, *, control: str | None, **options: Any) -> bool:
     """Write chats for SFT. Interrupt it at any time; the same command goes on."""
     from habitus.generate.kinds import CHATS, PLAIN, Job
 
     kind = PLAIN if control == "plain" else CHATS
-    _make(Job(open_study(study), kind, placebo=control == "placebo"), **options)
+    return _make(Job(open_study(study), kind, placebo=control == "placebo"), **options)
 
 
 @generate.command()
@@ -77,11 +77,11 @@ def chats(study: Path, *, control: str | None, **options: Any) -> None:
 @click.option(
     "--control", type=click.Choice(["placebo"]), help="placebo: from the chats of an irrelevant traits document."
 )
-def preferences(study: Path, *, control: str | None, **options: Any) -> None:
+def preferences(study: Path, *, control: str | None, **options: Any) -> bool:
     """Write preference pairs for BDPO, from the kept chats; where they run out, more chats are written first."""
     from habitus.generate.kinds import PREFERENCES, Job
 
-    _make(Job(open_study(study), PREFERENCES, placebo=control == "placebo"), **options)
+    return _make(Job(open_study(study), PREFERENCES, placebo=control == "placebo"), **options)
 
 
 def _make(
@@ -92,7 +92,8 @@ def _make(
     redo: bool,
     go_on: bool,
     export_only: bool,
-) -> None:
+) -> bool:
+    """Make a dataset, print what it has come to, and tell whether nothing of it waits for answers."""
     from habitus import show
     from habitus.generate.dataset import funnel
 
@@ -124,6 +125,7 @@ def _make(
     done = f"habitus show {study.root}" + f" --dataset {name}" * (name != "chats")
     follows = [f"habitus export {study.root} {name} --format trl"] if steps["kept"] else []
     show.next_command(done if is_whole and not preview else command, *follows)
+    return is_whole
 
 
 def _describe(job: Job) -> None:

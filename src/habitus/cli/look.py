@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,17 +31,21 @@ def status(study: Path) -> None:
     entries = opened.manifest.get("datasets", {})
     begun = [job for job in jobs(opened) if entries.get(job.dataset.name)]
     audits = opened.manifest.get("audits", {})
-    if not begun and not audits:
+    trained, evaluated = any(opened.root.glob("models/**/seed-*")), any(opened.root.glob("evals/**/*.eval"))
+    if not (begun or audits or trained or evaluated):
         show.say("nothing made yet")
         show.next_command(f"habitus generate chats {study} --preview 5")
         return
     to_do = [command for job in begun for command in _stand(job, entries[job.dataset.name])]
     to_do += [command for name, entry in audits.items() for command in _audited(opened, name, entry)]
+    to_do += _models(opened) if trained else []
+    if evaluated:
+        _evals(opened)
     show.heading("paid for so far")
     show.bill(read_totals(opened.ledger))
     if any(entries[job.dataset.name]["simulated"] for job in begun):
         show.simulated_banner()
-    look = []
+    look = [] if audits else [f"habitus run {study}"]
     if begun:
         last = begun[-1].dataset.name
         look = [f"habitus show {study} --dataset {last}", f"habitus export {study} {last} --format trl"]
@@ -69,24 +72,55 @@ def _audited(study: Study, name: str, entry: dict[str, Any]) -> list[str]:
     return []
 
 
+def _models(study: Study) -> list[str]:
+    """Print which runs are done, to do and to redo and why, and return what could be done about it."""
+    from habitus import show
+    from habitus.cli.standing import models_of
+
+    try:
+        found = models_of(study)
+    except UserError as error:
+        show.heading("models")
+        show.warn(f"whether the models are stale can't be told: {error}")
+        return []
+    done = sum(one.state == "done" for one in found.values())
+    show.heading(f"models: {done:,} of {len(found):,} runs done")
+    for name, one in found.items():
+        if one.state != "done":
+            show.say(f"  {name}: {one.words}")
+    commands = {"stale": f"habitus train {study.root} --redo", "to do": f"habitus train {study.root}"}
+    there = {("stale" if one.state == "failed" else one.state, "(toy)" in name) for name, one in found.items()}
+    return [commands[state] + " --toy" * toy for state, toy in sorted(there) if state in commands]
+
+
+def _evals(study: Study) -> None:
+    """Print which evals every arm has, and which are of a model that is no longer there."""
+    from habitus import show
+    from habitus.cli.standing import evals_of
+
+    try:
+        found = evals_of(study)
+    except UserError as error:
+        show.warn(f"which evals there are can't be told: {error}")
+        return
+    show.heading(f"evals of {len(found):,} arms, samples with a number")
+    for arm, (standing, told) in found.items():
+        show.say(f"  {arm}: {', '.join(told)}" + f"; {standing.words}" * (standing.state != "done"))
+
+
 def _stand(job: Job, entry: dict[str, Any]) -> list[str]:
     """Print where a dataset stands, and return what could be done about it."""
     from habitus import show
-    from habitus.generate.dataset import changes, funnel, made_with
-    from habitus.recipe import open_engine
+    from habitus.cli.standing import differences
+    from habitus.generate.dataset import funnel
 
     name, steps = job.dataset.name, funnel(job)
     usual = job.usual_count()
     more = f" ({usual:,} in config.yaml)" if usual > entry["want"] else ""
     show.heading(f"{name}: {steps['kept']:,} of {entry['want']:,} kept{more}")
     show.funnel(steps)
-
-    async def differences() -> list[str]:
-        async with open_engine(job.study) as engine:
-            return changes(entry["made_with"], made_with(job, engine))
-
     try:
-        stale = asyncio.run(differences())
+        stale = differences(job)
     except UserError as error:
         show.warn(f"whether {name} are stale can't be told: {error}")
         return []

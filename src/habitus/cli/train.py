@@ -44,13 +44,13 @@ def train(
 
     options = [*(f"--arm {name}" for name in arms), *(f"--seed {seed}" for seed in seeds), *["--toy"] * toy]
     again = " ".join(["habitus", "train", str(study), *options])
-    _require()
+    require()
     from habitus.train.job import is_first
     from habitus.train.plan import make_plan
     from habitus.train.quiet import hush
 
     opened = open_study(study)
-    training, wanted = _settings(opened, toy=toy)
+    training, wanted = settings(opened, toy=toy)
     _require_trackers(training)
     hush(training.threads)
     show.be_quiet(quiet=show.progress_console.quiet or not is_first())
@@ -74,7 +74,7 @@ def train(
         show.next_command(again)
 
 
-def _require() -> None:
+def require() -> None:
     """Refuse to begin without the packages, none of which is imported before `hush` has its say."""
     from importlib.util import find_spec
 
@@ -94,7 +94,7 @@ def _require_trackers(training: Training) -> None:
             raise UserError(f"the tracker {name} is not installed.", where="config.yaml, train.trackers", todo=todo)
 
 
-def _settings(study: Study, *, toy: bool) -> tuple[Training, dict[str, Arm]]:
+def settings(study: Study, *, toy: bool) -> tuple[Training, dict[str, Arm]]:
     """Return the study's settings; with --toy, those of a tiny model on a part of the data."""
     from habitus import show
     from habitus.train.plan import usual_arms

@@ -74,6 +74,8 @@ class Plan:
     """From the tokens of this arm's own log, or None where there is none or a price is not known."""
     finished: int
     """Samples that a log has already."""
+    changed: tuple[str, ...] = ()
+    """What that log was made with that is another now: prompts, items, traits."""
 
 
 def plan(order: Order, one: Eval) -> Plan:
@@ -85,7 +87,14 @@ def plan(order: Order, one: Eval) -> Plan:
     per_sample = None if before is None or spent is None else spent / max(len(before.rows), 1)
     done = 0 if before is None else sum(row.outcome != "error" for row in before.rows)
     calls = {role: samples * often for role, often in one.calls.items()}
-    return Plan(one.name, samples, calls, None if per_sample is None else per_sample * samples, min(done, samples))
+    cost_of_all = None if per_sample is None else per_sample * samples
+    return Plan(one.name, samples, calls, cost_of_all, min(done, samples), _changed(before, task))
+
+
+def _changed(before: Result | None, task: Task) -> tuple[str, ...]:
+    """Return what a log was made with that the task would not be made with now."""
+    now, was = task.metadata or {}, before.about if before else {}
+    return tuple(name for name in ("prompts", "items", "traits") if before and was.get(name) != now.get(name))
 
 
 def check_budget(order: Order, one: Eval) -> None:

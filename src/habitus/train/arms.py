@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from habitus.train.job import Job
     from habitus.train.plan import Run
 
-State = Literal["done", "was done", "stale", "failed"]
+State = Literal["done", "was done", "stale", "failed", "begun", "to do"]
 Tell = Callable[[str], None]
 RUN, MIXTURE, FAILED, CARD = "run.json", "mixture.jsonl", "failed.txt", "README.md"
 FATAL = frozenset({errno.ENOSPC, errno.EROFS, errno.EDQUOT})
@@ -54,15 +55,26 @@ def carry_out(runs: Sequence[Run], models: Path, tell: Tell, *, redo: bool = Fal
         folder = models / run.arm / f"seed-{run.seed}"
         if redo and (_changes(folder, run, len(run.jobs)) or (folder / FAILED).exists()):
             _set_aside(folder, tell)
-        if changes := _changes(folder, run, len(run.jobs)):
-            yield Outcome(run, folder, "stale", changes)
+        before = standing(run, models)
+        if before.state not in {"stale", "was done"}:
+            yield _one(run, folder, models, tell)
             continue
-        if (folder / "checkpoint").exists():
-            if is_first() and not (folder / CARD).exists():  # it was killed in between
-                _describe(run, folder)
-            yield Outcome(run, folder, "was done")
-            continue
-        yield _one(run, folder, models, tell)
+        if before.state == "was done" and is_first() and not (folder / CARD).exists():  # it was killed in between
+            _describe(run, folder)
+        yield before
+
+
+def standing(run: Run, models: Path) -> Outcome:
+    """Return how far a run has come, and why it is to be trained anew if it is; nothing is trained."""
+    folder = models / run.arm / f"seed-{run.seed}"
+    if changes := _changes(folder, run, len(run.jobs)):
+        return Outcome(run, folder, "stale", changes)
+    if (folder / "checkpoint").exists():
+        return Outcome(run, folder, "was done")
+    if (folder / FAILED).exists():
+        told = (folder / FAILED).read_text(encoding="utf-8").strip().rpartition("\n")[2]
+        return Outcome(run, folder, "failed", told)
+    return Outcome(run, folder, "begun" if (folder / RUN).exists() else "to do")
 
 
 def _one(run: Run, folder: Path, models: Path, tell: Tell) -> Outcome:
@@ -155,8 +167,24 @@ def _changes(folder: Path, run: Run, stages: int) -> str:
         return ""
     was, now = orjson.loads(path.read_bytes())["made_with"], run.made_with(stages)
     names = [name for name in {**was, **now} if was.get(name) != now.get(name)]
-    told = [f"{name} was {was.get(name, 'not there')}, is {now.get(name, 'not there')}" for name in names[:4]]
+    last = run.jobs[stages - 1]
+    told = [
+        _other_rows(folder / MIXTURE, last)
+        if name == f"{last.kind}.data" and name in was
+        else f"{name} was {was.get(name, 'not there')}, is {now.get(name, 'not there')}"
+        for name in names[:4]
+    ]
     return "; ".join([*told, *([f"and {len(names) - 4} more"] if len(names) > 4 else [])])  # noqa: PLR2004
+
+
+def _other_rows(mixture: Path, job: Job) -> str:
+    """Name the datasets of which a job has other rows than a run was trained on, or the same with other words."""
+    was = {(row["source"], row["id"]): row["hash"] for row in read_rows(mixture)}
+    now = {(row["source"], row["id"]): row["hash"] for row in job.mixture.lines}
+    rewritten = {key[0] for key in was.keys() & now.keys() if was[key] != now[key]}
+    others = {key[0] for key in was.keys() ^ now.keys()} - rewritten
+    told = [f"{name} changed" for name in sorted(rewritten)] + [f"other rows of {name}" for name in sorted(others)]
+    return ", ".join(told) or f"the order of {job.kind} rows changed"
 
 
 def _set_aside(folder: Path, tell: Tell) -> None:
