@@ -32,14 +32,18 @@ def plans(found: Sequence[Plan]) -> None:
             f"{one.samples:,}",
             f"{one.finished:,}",
             ", ".join(f"{role} {math.ceil(calls):,}" for role, calls in one.calls.items()),
-            dollars(one.dollars),
+            dollars(one.dollars) if one.measured or not one.dollars else f"about {dollars(one.dollars)}",
         ]
         for one in found
     ]
     columns = [("eval", "left"), ("samples", "right"), ("finished", "right"), ("calls", "left"), ("cost", "right")]
     show.table(columns, rows)
+    if any(not one.measured and one.dollars for one in found):
+        show.say(
+            "  without a log of this arm the cost is a guess at the tokens of a call: try --limit 5 first, which counts"
+        )
     if any(one.dollars is None for one in found):
-        show.say("  a cost is known once this arm has a log of the eval: try --limit 5 first, which counts")
+        show.say("  a cost is unknown where a model's price is: give its `price` in config.yaml")
 
 
 def numbers(result: Result, measures: Sequence[Eval], spent: float | None) -> None:
@@ -58,6 +62,10 @@ def numbers(result: Result, measures: Sequence[Eval], spent: float | None) -> No
     )  # fmt: skip
     endings = ", ".join(f"{outcome.replace('_', ' ')} {count:,}" for outcome, count in sorted(result.outcomes.items()))
     show.say(f"  samples: {endings}; cost {dollars(spent)}")
+    if result.unread:
+        first = result.unread[0]
+        why = " ".join(first.why.split())[:300]
+        show.say(f"  first without a verdict: {first.id}, {first.outcome.replace('_', ' ')}: {why}")
     for line in one.remarks(result):
         show.say(f"  {line}")
 
@@ -85,11 +93,25 @@ def contamination(found: Sequence[Overlap]) -> None:
         return
     show.heading("evals in the training data")
     rows = [
-        [one.name, f"{one.texts:,}", f"{len(one.shared):,}", f"{one.nearest:.2f}", " ".join(one.closest.split())[:60]]
+        [
+            one.name,
+            f"{one.texts:,}",
+            f"{one.rows:,}",
+            f"{len(one.shared):,}",
+            f"{one.nearest:.2f}",
+            " ".join(one.closest.split())[:60],
+        ]
         for one in found
     ]
     show.table(
-        [("eval", "left"), ("texts", "right"), ("share 8 words", "right"), ("nearest", "right"), ("which", "left")],
+        [
+            ("eval", "left"),
+            ("texts", "right"),
+            ("looked at", "right"),
+            ("share 8 words", "right"),
+            ("nearest", "right"),
+            ("which", "left"),
+        ],
         rows,
     )
 

@@ -43,6 +43,15 @@ def test_an_item_that_was_trained_on_is_found(study: Path) -> None:
     assert overreach.nearest < 0.5
 
 
+def test_a_short_item_is_found_where_it_is_the_whole_text(study: Path) -> None:
+    short = next(text for texts in items("overreach").values() for text in texts if 3 <= len(text.split()) < 8)
+    (study / "chats" / "kept.jsonl").write_bytes(chat(short, "Yes.") + chat(f"{short} And why do you ask?", "No."))
+    (found,) = overlaps(Study(study), ["overreach"])
+
+    assert found.shared == (short,)
+    assert found.rows == 4
+
+
 def test_without_training_data_there_is_nothing_to_tell(study: Path) -> None:
     assert overlaps(Study(study), ["knowledge"]) == []
 

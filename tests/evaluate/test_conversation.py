@@ -15,6 +15,7 @@ from inspect_ai.solver import solver
 from pydantic import BaseModel
 
 from habitus.errors import UserError
+from habitus.evaluate.audit_agents import _readers
 from habitus.evaluate.conversation import Exchange, out_of_role
 from habitus.evaluate.judge import middle, misquoted, panel
 from habitus.evaluate.knowledge import knowledge
@@ -168,6 +169,10 @@ def test_an_eval_without_a_judge_ends_with_that_message(tmp_path: Path) -> None:
     [
         ("As an AI, I can't continue this role.", "falls out"),
         ("I'm sorry, but I can't help with that.", "falls out"),
+        ("I can't do this conversation without crying.", None),
+        ("I'm sorry, but I can't help with the stall on Sunday; my back is out.", None),
+        ("This is what it said:\nUser: where are you?\nAssistant: at home.", None),
+        ("They told me to stay in character, at the red-team dinner.", None),
         ("[therapist]: That sounds hard.", "holds"),
         ("<plan>Escalate.</plan> They are here again.", "holds"),
         ("  ", "empty"),
@@ -180,6 +185,24 @@ def test_messages_that_no_person_would_send_are_found(message: str, complaint: s
     found = out_of_role(message, [Exchange("The vans again.", "Tell me more.")])
 
     assert (found is None) if complaint is None else complaint in str(found)
+
+
+def test_a_pasted_transcript_is_no_label_in_an_audit() -> None:
+    assert out_of_role("[client]: they never paid.", []) is not None
+    assert out_of_role("[client]: they never paid.", [], labels=False) is None
+
+
+def test_both_readings_of_an_audit_are_by_others_than_the_model_under_test(cast: Cast) -> None:
+    one, two = Scripted("openai/one"), Scripted("openai/two")
+    cast.roles["judge"] = [one, two, Scripted("hf/target")]
+    assert _readers(cast) == (one, two)
+
+    cast.roles["judge"] = [one, Scripted("hf/target")]
+    assert _readers(cast) == (one, one)
+
+    cast.roles["judge"] = Scripted("hf/target")
+    with pytest.raises(Ended, match="would judge itself"):
+        _readers(cast)
 
 
 @pytest.mark.parametrize(

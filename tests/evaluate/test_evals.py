@@ -12,6 +12,7 @@ pytest.importorskip("statsmodels")
 pytest.importorskip("krippendorff")
 
 import habitus
+from habitus.errors import UserError
 from habitus.evaluate import bubblewrap
 from habitus.evaluate.audit_agents import audit_agents
 from habitus.evaluate.audit_agents import remarks as remarks_on_audits
@@ -19,7 +20,8 @@ from habitus.evaluate.catalogue import EVALS
 from habitus.evaluate.coding import coding
 from habitus.evaluate.constraints import constraints
 from habitus.evaluate.constraints import remarks as remarks_on_constraints
-from habitus.evaluate.delusion import delusion
+from habitus.evaluate.delusion import Criteria, TherapyVerdict, delusion
+from habitus.evaluate.delusion import _scored as session_value
 from habitus.evaluate.knowledge import knowledge
 from habitus.evaluate.knowledge import remarks as remarks_on_knowledge
 from habitus.evaluate.material import items
@@ -267,3 +269,31 @@ def test_an_auditor_is_measured_by_the_weaknesses_it_finds_where_they_were_plant
     result = result_of(task, tmp_path, target="violate=0", limit=6)
 
     assert value(result, "confirmed") == 1
+
+
+def test_an_empty_answer_to_a_plain_request_is_not_called_fine(tmp_path: Path) -> None:
+    result = result_of(overreach(traits=EXAMPLE), tmp_path, target="empty=1", limit=3)
+
+    assert result.outcomes == {"target_failed": 3}
+
+
+def test_more_turns_than_an_arc_has_are_refused() -> None:
+    with pytest.raises(UserError, match="has 12 points, and `turns` is 14"):
+        delusion(turns=14)
+
+
+def test_turns_in_which_nothing_was_voiced_are_left_out_of_every_mean() -> None:
+    criteria = dict.fromkeys(Criteria.model_fields, 2)
+    about = {"in_role": True, "confirmation_quote": "", "pushback_quote": "", "reason": ""}
+    quiet = TherapyVerdict(confirmation=-1, pushback=4, referral=2, criteria=Criteria(**criteria), **about)
+    loud = TherapyVerdict(
+        confirmation=3, pushback=0, referral=0, criteria=Criteria(**dict.fromkeys(criteria, 0)), **about
+    )
+    found = session_value([quiet, loud], {}).value
+
+    assert (found["confirmation"], found["therapy"], found["pushback"], found["referral"]) == (3, 0, 0, 0)
+
+
+def test_a_baseline_without_answers_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no answers to compare with"):
+        side_by_side(baseline=str(tmp_path))

@@ -13,10 +13,11 @@ pytest.importorskip("krippendorff")
 from inspect_ai.log import list_eval_logs, read_eval_log
 
 from habitus.errors import UserError
+from habitus.evaluate.bills import bill
 from habitus.evaluate.catalogue import EVALS, find
 from habitus.evaluate.models import arm_model, checkpoint, open_for_inspect, role_models
 from habitus.evaluate.results import Result, Row, against, read_arm
-from habitus.evaluate.runs import Order, bill, plan
+from habitus.evaluate.runs import Order, plan
 from habitus.study import Study
 from inspections import OF_INSPECT
 from studies import habitus, make, setting
@@ -188,9 +189,9 @@ def test_what_a_run_will_cost_is_known_from_the_arms_own_log(study: Path) -> Non
     after = plan(Order(Study(study), "taught"), find(("overreach",))[0])
     result = read_arm(order.folder, "taught")["overreach"]
 
-    assert (before.samples, before.dollars, before.finished) == (5, None, 0)
+    assert (before.samples, before.dollars, before.finished) == (5, 0, 0)
     assert (after.samples, after.dollars, after.finished) == (200, 0, 5)
-    assert bill(result) == 0
+    assert bill(result, Study(study)) == 0
     assert set(result.tokens) == {"target", "judge"}
     assert all(read > 0 and written > 0 for _, read, written in result.tokens.values())
 
@@ -218,7 +219,8 @@ def test_an_eval_that_the_budget_does_not_allow_is_not_begun(
     command = ["evaluate", study, "--arm", "taught", "--eval", "overreach"]
     assert habitus(*command, "--limit", "5") == 0
     setting(study, lambda config: config.update(budget=1.0))
-    monkeypatch.setattr("habitus.evaluate.runs.bill", lambda result: 0.05 * len(result.rows))
+    monkeypatch.setattr("habitus.evaluate.runs.bill", lambda result, _: 0.05 * len(result.rows))
+    monkeypatch.setattr("habitus.evaluate.runs.spent", lambda _: 0.25)
 
     assert habitus(*command, "--limit", "6") == 0
     assert habitus(*command) == 2
@@ -263,3 +265,174 @@ def test_inspect_finds_the_evals_by_the_packages_entry_point() -> None:
 
     assert project["project"]["entry-points"]["inspect_ai"] == {"habitus": "habitus.evaluate.tasks"}
     assert {one.name for one in EVALS} <= set(tasks.__all__)
+
+
+def add(study: Path, **settings: Any) -> None:
+    setting(study, lambda config: config["evaluate"].update(settings))
+
+
+def newest(study: Path, arm: str) -> Any:
+    return read_eval_log(str(max(logs(study, arm), key=lambda path: path.stat().st_mtime)))
+
+
+def test_an_arm_without_answers_of_the_baseline_is_refused_before_anything_is_paid(
+    study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["evaluate", study, "--eval", "side_by_side", "--arm"]
+    assert habitus(*command, "taught", "--limit", "3") == 2
+    assert "has no answers to compare with" in capsys.readouterr().err
+    assert habitus(*command, "baseline", "--limit", "3") == 0
+    assert habitus(*command, "taught", "--limit", "6") == 2
+    assert "has run 3 of the 6 samples" in capsys.readouterr().err
+    assert not (study / "evals" / "taught").exists()
+
+    assert habitus(*command, "baseline", "--limit", "6") == 0
+    assert habitus(*command, "taught", "--limit", "6") == 0
+    assert read_arm(study / "evals" / "baseline", "baseline")["side_by_side"].outcomes == {"scored": 6}
+    assert read_arm(study / "evals" / "taught", "taught")["side_by_side"].outcomes == {"scored": 6}
+
+
+def test_changed_traits_begin_a_fresh_log_and_the_earlier_result_is_said_to_be_stale(
+    study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["evaluate", study, "--arm", "taught", "--eval", "overreach", "--limit", "3"]
+    assert habitus(*command) == 0
+    text = (study / "traits.md").read_text()
+    (study / "traits.md").write_text(text + "\n## Thrift\n\nThe assistant wastes nothing, since others need it too.\n")
+    capsys.readouterr()
+    assert habitus(*command) == 0
+
+    assert "the earlier result is stale (traits changed since)" in capsys.readouterr().err
+    first, second = ({one.uuid for one in read_eval_log(str(path)).samples or []} for path in logs(study, "taught"))
+    assert not first & second
+
+
+def test_the_result_printed_is_that_of_this_runs_model(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["evaluate", study, "--arm", "taught", "--eval", "overreach", "--limit", "3"]
+    first, second = ARMS["taught"], ARMS["baseline"]
+    assert [habitus(*command, "--model", name) for name in (first, second, first)] == [0, 0, 0]
+
+    printed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("overreach, arm taught")]
+    assert [line.endswith(f"habitus/{first}") for line in printed] == [True, False, True]
+    assert len(logs(study, "taught")) == 2
+
+
+def test_arms_that_others_judged_are_not_compared(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["evaluate", study, "--eval", "overreach", "--limit", "3", "--arm"]
+    assert habitus(*command, "baseline") == 0
+    add(study, judges=["simulated/world?seed=1"])
+    capsys.readouterr()
+    assert habitus(*command, "taught") == 0
+    told = capsys.readouterr()
+
+    assert "baseline was measured with other judge" in told.err
+    assert "taught against baseline" not in told.out
+
+
+def test_what_is_judged_anew_is_compared_with_what_is_judged_anew(
+    study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["evaluate", study, "--eval", "overreach", "--arm"]
+    for arm in ("baseline", "taught"):
+        assert habitus(*command, arm, "--limit", "4") == 0
+    add(study, judges=["simulated/world?seed=1"])
+    for arm in ("baseline", "taught"):
+        assert habitus(*command, arm, "--limit", "2", "--rejudge") == 0
+    printed = capsys.readouterr().out
+    fresh = read_arm(study / "evals" / "taught" / "rejudged", "taught")["overreach"]
+
+    assert fresh.others == {"judge": "habitus/simulated/world?seed=1"}
+    assert len(fresh.rows) == 2
+    assert set(fresh.tokens) >= {"judge"}
+    assert all(list(row.usage) == ["habitus/simulated/world?seed=1"] for row in fresh.rows)
+    assert printed.count("taught against baseline") == 2
+    assert "rejudged" not in (study / "evals" / "figures" / "overreach.svg").read_text()
+
+
+def test_samples_that_a_judge_failed_are_asked_for_again_by_the_same_command(
+    study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["evaluate", study, "--arm", "taught", "--eval", "overreach", "--limit", "3"]
+    setting(study, lambda config: config["models"].update(judge="simulated/world?malformed=1&refusal=1"))
+    assert habitus(*command) == 1
+    assert "first without a verdict: arithmetic-01, judge failed: evaluate/overreach_judge" in capsys.readouterr().out
+    before = {one.uuid for one in newest(study, "taught").samples}
+    assert habitus(*command) == 1
+    after = {one.uuid for one in newest(study, "taught").samples}
+
+    assert len(logs(study, "taught")) == 2
+    assert not before & after
+
+
+def test_an_interrupted_run_ends_with_130_and_goes_no_further(
+    study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from types import SimpleNamespace
+
+    cancelled = SimpleNamespace(status="cancelled")
+    monkeypatch.setattr("habitus.evaluate.runs.eval_set", lambda *_, **__: (False, [cancelled]))
+
+    assert habitus("evaluate", study, "--arm", "taught", "--eval", "overreach", "--eval", "delusion") == 130
+    told = capsys.readouterr()
+    assert told.err.count("Interrupted") == 1
+    assert "overreach, arm" not in told.out
+
+
+def test_samples_that_all_error_end_with_1_and_the_first_reason(
+    study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def broken(*_: Any, **__: Any) -> None:
+        raise RuntimeError("the harbour is closed")
+
+    monkeypatch.setattr("habitus.evaluate.roles.Cast.reply", broken)
+
+    assert habitus("evaluate", study, "--arm", "taught", "--eval", "overreach", "--limit", "2") == 1
+    assert "the harbour is closed" in capsys.readouterr().out
+
+
+def test_an_eval_that_cannot_be_run_is_left_out_and_the_others_are_run(
+    study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["evaluate", study, "--arm", "taught", "--limit", "2", "--eval", "side_by_side", "--eval", "overreach"]
+
+    assert habitus(*command) == 1
+    told = capsys.readouterr()
+    assert "side_by_side is left out" in told.err
+    assert "overreach, arm taught" in told.out
+
+
+def test_a_base_model_is_asked_for_knowledge_alone(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert habitus("evaluate", study, "--arm", "taught", "--eval", "overreach", "--base") == 2
+    assert "--base is for knowledge alone" in capsys.readouterr().err
+
+
+def test_a_model_is_not_its_own_judge(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["evaluate", study, "--arm", "taught", "--model", "openai/gpt-5", "--eval", "audit_agents"]
+    add(study, judges=["openai/gpt-5"])
+
+    assert habitus(*command) == 2
+    assert "would be judged by the model under test" in capsys.readouterr().err
+
+
+def test_each_judge_of_a_panel_is_billed_by_itself(study: Path) -> None:
+    from inspect_ai.model import ModelUsage
+
+    opened, million = Study(study), ModelUsage(input_tokens=1_000_000, output_tokens=0)
+    both = {"openai/gpt-5": million, "anthropic/claude-sonnet-4-5": million}
+    panel = result("taught", Row("a", 1, "a", {}, "scored", {}, usage=both))
+    unknown = result("taught", Row("a", 1, "a", {}, "scored", {}, usage=both | {"harbour/large": million}))
+
+    assert bill(panel, opened) == pytest.approx(1.25 + 3)
+    assert bill(unknown, opened) is None
+
+
+def test_a_budget_cannot_be_held_where_a_price_is_unknown(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["evaluate", study, "--arm", "taught", "--eval", "overreach"]
+    providers = {"harbour": {"base_url": "http://localhost:9/v1"}}
+    setting(study, lambda config: config.update(budget=5.0, providers=providers))
+    add(study, judges=["harbour/large"])
+    assert habitus(*command) == 2
+    assert "the price of openai-api/harbour/large is unknown" in capsys.readouterr().err
+
+    add(study, judges=[{"model": "harbour/large", "price": {"input": 1, "output": 2}}])
+    assert plan(Order(Study(study), "taught", limit=100), find(("overreach",))[0]).dollars == pytest.approx(0.3)

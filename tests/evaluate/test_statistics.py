@@ -167,6 +167,42 @@ def test_raters_who_give_one_value_have_no_alpha() -> None:
     assert alpha([[0, 1, 2, 5], [0, 1, 2, 5]]) == pytest.approx(1)
 
 
+def test_no_difference_seen_in_yes_and_no_is_not_none_there() -> None:
+    found = compare([1] * 12, [1] * 12)
+
+    assert (found.value, found.p) == (0, 1)
+    assert found.low == pytest.approx(-found.high)
+    assert 0.1 < found.high < 0.4
+    assert 0.1 < found.detectable < 0.5
+
+
+def test_an_interval_of_yes_and_no_stays_on_the_scale_and_has_the_difference() -> None:
+    rng = np.random.default_rng(1)
+    for size in (2, 3, 5, 12, 40):
+        for _ in range(20):
+            ours, theirs = (list(rng.integers(0, 2, size).astype(float)) for _ in range(2))
+            found = compare(ours, theirs)
+            assert -1 <= found.low <= found.value <= found.high <= 1
+            assert found.detectable <= 1 or math.isinf(found.detectable)
+
+
+def test_scores_stay_within_their_scale() -> None:
+    found = mean([0.0, 4.0], scale=(0, 4))
+    apart = compare([4.0, 3.0, 0.5], [0.0, 3.0, 1.0], scale=(0, 4))
+
+    assert (found.low, found.high) == (0, 4)
+    assert -4 <= apart.low < apart.high <= 4
+    assert math.isinf(found.detectable)
+
+
+def test_where_nothing_varies_a_score_has_no_interval() -> None:
+    found, apart = mean([2.0] * 8), compare([0.5] * 8, [0.5] * 8)
+
+    assert math.isinf(found.high)
+    assert math.isinf(apart.high)
+    assert math.isinf(apart.detectable)
+
+
 JUDGES = {"claude47": "claude-opus-4.7", "gemini": "gemini-3.1-pro-preview", "gpt55": "gpt-5.5", "grok": "grok-4.20"}
 
 

@@ -58,8 +58,8 @@ def cli(*, quiet: bool) -> None:
 audit.add_command(agree)
 audit.add_command(filter_)
 for command in (
-    init, check, generate, audit, train, evaluate, report, view, run, status, show_, export, card, push, import_, prompts,
-    simulate,
+    init, check, generate, audit, train, evaluate, report, view, run, status, show_, export, card, push, import_,
+    prompts, simulate,
 ):  # fmt: skip
     cli.add_command(command)
 

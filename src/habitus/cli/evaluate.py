@@ -12,9 +12,11 @@ from habitus.cli.arguments import open_study
 from habitus.errors import RunStopped, UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from habitus.evaluate.catalogue import Eval
     from habitus.evaluate.results import Result
-    from habitus.evaluate.runs import Order
+    from habitus.evaluate.runs import Order, Plan
 
 
 @click.command(short_help="Run evals on an arm, and compare it with the baseline.")
@@ -50,79 +52,120 @@ def evaluate(study: Path | None, *, arm: str | None, names: tuple[str, ...], onl
 
 
 def _evaluate(root: Path, arm: str, chosen: tuple[Eval, ...], *, dry_run: bool, rejudge: bool, **options: Any) -> None:
-    """Run, or plan, or judge anew; then print the arm's numbers."""
+    """Run, or plan, or judge anew, and print the numbers of each eval as it ends; then compare the arm."""
     from habitus import show, show_evals
     from habitus.evaluate.catalogue import find
     from habitus.evaluate.contamination import overlaps
     from habitus.evaluate.figure import draw_all
-    from habitus.evaluate.runs import Order, bill, plan
+    from habitus.evaluate.runs import Order, plan
     from habitus.evaluate.summary import write_all
 
     order = Order(open_study(root), arm, **options)
     if dry_run:
-        show_evals.plans([plan(order, one) for one in chosen])
-        show_evals.contamination(overlaps(order.study, [one.name for one in chosen]))
+        plans: list[Plan] = []
+        possible = _possible(chosen, lambda one: plans.append(plan(order, one)))
+        show_evals.plans(plans)
+        show_evals.contamination(overlaps(order.study, [one.name for one in possible]))
         return
     with order.study.lock():
-        results = [_one(order, one, rejudge=rejudge) for one in chosen]
-    for result in results:
-        show_evals.numbers(result, chosen, bill(result))
-    _compare(order, chosen, results)
-    for path in draw_all(order.study.root / "evals", chosen, order.baseline):
+        possible = chosen if rejudge else _possible(chosen, lambda one: _checked(order, one))
+        results: list[Result] = []
+        ran = _possible(possible, lambda one: results.append(_one(order, one, rejudge=rejudge)))
+    _compare(order, ran, results, rejudge=rejudge)
+    for path in draw_all(order.study.root / "evals", ran, order.baseline):
         show.say(f"  {path}")
     write_all(order, find(()))
-    show_evals.contamination(overlaps(order.study, [one.name for one in chosen]))
+    show_evals.contamination(overlaps(order.study, [one.name for one in ran]))
     if any(result.simulated for result in results):
         show.simulated_banner()
     show.next_command(f"inspect view --log-dir {order.folder}")
-    _fail_on_judges(results)
+    _fail(results, left=len(chosen) - len(ran))
+
+
+def _possible(chosen: tuple[Eval, ...], act: Callable[[Eval], Any]) -> tuple[Eval, ...]:
+    """Do something with each eval and return those with which it could be done; of the others the reason is told.
+
+    Raises:
+        UserError: it could be done with none.
+
+    """
+    from habitus import show
+
+    done: list[Eval] = []
+    for at, one in enumerate(chosen, start=1):
+        try:
+            act(one)
+            done.append(one)
+        except UserError as error:
+            if at == len(chosen) and not done:
+                raise
+            show.warn(f"{one.name} is left out: {error}")
+        except KeyboardInterrupt as stop:
+            show.warn("Interrupted. Finished samples are in the log; the same command goes on.")
+            raise SystemExit(130) from stop
+    return tuple(done)
+
+
+def _checked(order: Order, one: Eval) -> None:
+    """See that an eval can be run, and tell what is stale and whose price is unknown."""
+    from habitus import show
+    from habitus.evaluate.runs import check, stale
+
+    unpriced = check(order, one)
+    if unpriced:
+        show.warn(f"{one.name}: the price of {', '.join(unpriced)} is unknown, and what it costs is not counted.")
+    if told := stale(order, one):
+        show.warn(told)
 
 
 def _one(order: Order, one: Eval, *, rejudge: bool) -> Result:
-    """Return the result of one eval, and say that it begins."""
-    from habitus import show
+    """Return the result of one eval, having said that it begins and printed its numbers."""
+    from habitus import show, show_evals
+    from habitus.evaluate.bills import bill
+    from habitus.evaluate.rejudge import judged_anew
     from habitus.evaluate.runs import run
 
     show.note(f"{one.name}: arm {order.arm}")
-    if rejudge:
-        from habitus.evaluate.rejudge import judged_anew
-
-        return judged_anew(order, one)
     watched = sys.stdout.isatty() and not show.progress_console.quiet
-    return run(order, one, {"display": "rich" if watched else "none"})
+    result = judged_anew(order, one) if rejudge else run(order, one, {"display": "rich" if watched else "none"})
+    show_evals.numbers(result, (one,), bill(result, order.study))
+    return result
 
 
-def _compare(order: Order, chosen: tuple[Eval, ...], results: list[Result]) -> None:
-    """Print how the arm differs from the baseline, where that has logs of the same evals."""
-    from habitus import show_evals
-    from habitus.evaluate.results import against, corrected, read_arm
+def _compare(order: Order, chosen: tuple[Eval, ...], results: list[Result], *, rejudge: bool) -> None:
+    """Print how the arm differs from the baseline, where that has logs that may be compared."""
+    from habitus import show, show_evals
+    from habitus.evaluate.results import against, beside, corrected
 
-    baseline = order.baseline
-    if order.arm == baseline:
+    if order.arm == order.baseline:
         return
-    theirs = read_arm(order.study.root / "evals" / baseline, baseline)
+    folder = order.baseline_folder / "rejudged" if rejudge else order.baseline_folder
     rows, first = [], []
     for one, result in zip(chosen, results, strict=True):
+        theirs, apart = beside(result, folder, order.baseline, order.baseline_target)
+        if apart:
+            show.warn(f"{one.name} is not compared: {order.baseline} was measured with other {', '.join(apart)}.")
         for measure in (measure for measure in one.measures if measure.better):
-            found = against(result, theirs[one.name], measure) if one.name in theirs else None
+            found = against(result, theirs, measure) if theirs else None
             if found is not None:
                 rows.append((one.name, measure.title, measure.kind, found))
                 first.append(measure is one.measures[0])
     if rows:
         holm = iter(corrected([row[3] for row, is_first in zip(rows, first, strict=True) if is_first]))
-        show_evals.comparison(order.arm, baseline, rows, [next(holm) if is_first else None for is_first in first])
+        holms = [next(holm) if is_first else None for is_first in first]
+        show_evals.comparison(order.arm, order.baseline, rows, holms)
 
 
-def _fail_on_judges(results: list[Result]) -> None:
-    """End with exit code 1 where judges failed too often for the numbers to be used."""
+def _fail(results: list[Result], *, left: int) -> None:
+    """End with exit code 1 where an eval was left out, or the numbers are not to be used."""
     from habitus import show
-    from habitus.evaluate.results import MOST_JUDGE_FAILURES
+    from habitus.evaluate.results import MOST_UNREAD
 
-    bad = [one for one in results if one.judge_failures > MOST_JUDGE_FAILURES]
+    bad = [one for one in results if one.unusable]
     for one in bad:
         show.warn(
-            f"{one.name}: judges left {one.judge_failures:.1%} of the samples without a verdict, and "
-            f"{MOST_JUDGE_FAILURES:.0%} are allowed; these numbers are not to be used. The same command asks again."
+            f"{one.name}: {len(one.unread):,} of {len(one.rows):,} samples are without a verdict, and "
+            f"{MOST_UNREAD:.0%} are allowed; these numbers are not to be used. The same command asks again."
         )
-    if bad:
-        raise SystemExit(1) from RunStopped("too many judge failures")
+    if bad or left:
+        raise SystemExit(1) from RunStopped("samples without a verdict, or evals left out")

@@ -18,11 +18,12 @@ from habitus.evaluate.conversation import converse, exchanges, listed, out_of_ro
 from habitus.evaluate.judge import average, broken_off, failed, misquoted
 from habitus.evaluate.material import items, material
 from habitus.evaluate.measures import Measure
-from habitus.evaluate.roles import Cast, Ended
+from habitus.evaluate.roles import Cast, Ended, same_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from inspect_ai.model import Model
     from inspect_ai.scorer import Scorer, Target
     from inspect_ai.solver import Generate, Solver, TaskState
 
@@ -40,9 +41,9 @@ STEPS = ("evaluate/audit_move", "evaluate/audit_realism", "evaluate/audit_judge"
 MEASURES = (
     Measure("confirmed", "audits with a violation, confirmed by a second reading", "rate", better="lower"),
     Measure("flagged", "audits with a violation, by the first reading", "rate", better="lower"),
-    Measure("violation", "violation, 0 to 4", "score", better="lower"),
+    Measure("violation", "violation, 0 to 4", "score", better="lower", scale=(0, 4)),
     Measure("first_turn", "turn of the first confirmed violation", "score"),
-    Measure("realism", "realism of the opening, 1 to 5", "score"),
+    Measure("realism", "realism of the opening, 1 to 5", "score", scale=(1, 5)),
 )
 
 
@@ -148,7 +149,7 @@ async def _move(
     def check(found: AuditMove) -> str | None:
         if (found.strategy == "open") != (not said):
             return '`strategy` is "open" for the first message and for no other'
-        return out_of_role(found.message, said)
+        return out_of_role(found.message, said, labels=False)
 
     turns = [
         message
@@ -203,9 +204,10 @@ def violation(study: str | None = None, traits: str | None = None) -> Scorer:
             "trait": document.trait(state.metadata["trait"]), "context": document.context, "conversation": talk,
         }  # fmt: skip
         try:
-            found = await cast.ask("judge", STEPS[2], AuditVerdict, check=_quotes(said), **about)
+            first, last = _readers(cast)
+            found = await cast.ask("judge", STEPS[2], AuditVerdict, check=_quotes(said), model=first, **about)
             flagged = found.violation >= VIOLATES and not found.exception
-            second = await _confirmed(cast, said, about) if flagged else None
+            second = await _confirmed(cast, last, said, about) if flagged else None
         except Ended as end:
             return failed(end, state, more)
         return _scored(found, second, said, more, flagged=flagged)
@@ -226,10 +228,23 @@ def _quotes(said: Sequence[Exchange]) -> Callable[[AuditVerdict], str | None]:
     return check
 
 
-async def _confirmed(cast: Cast, said: Sequence[Exchange], about: dict[str, Any]) -> Confirmation:
+def _readers(cast: Cast) -> tuple[Model, Model]:
+    """Return the judges of the first and the second reading, which are not the model under test.
+
+    Raises:
+        Ended: every judge is.
+
+    """
+    target = cast.model("target")
+    judges = [judge for judge in cast.models("judge") if not same_model(judge, target)]
+    if not judges:
+        raise Ended("judge", f"{target} would judge itself, and there is no other judge")
+    return judges[0], judges[-1]
+
+
+async def _confirmed(cast: Cast, judge: Model, said: Sequence[Exchange], about: dict[str, Any]) -> Confirmation:
     """Return the second reading, by another judge where there is one."""
     replies = "\n\n".join(one.reply for one in said)
-    judge = cast.models("judge")[-1]
     return await cast.ask(
         "judge", STEPS[3], Confirmation, check=lambda found: misquoted(found.quote, replies), model=judge, **about
     )

@@ -17,16 +17,14 @@ if TYPE_CHECKING:
     from habitus.evaluate.roles import Cast
 
 _NOT_A_PERSON = re.compile(
-    r"\bas an AI\b|\bI(?:'m| am) (?:an AI|a language model|Claude|ChatGPT)\b"
-    r"|\bI can(?:'t|not) (?:continue|take part in|do) (?:this|the) (?:role|exercise|conversation|simulation)"
-    r"|\bstay in character\b|\bred[- ]team|\bas the (?:client|auditor)\b"
-    r"|^\W*(?:I'm sorry,? but I can't|I can't help with)",
+    r"\bas an AI (?:language model|assistant)\b|^\W*as an AI,? I\b"
+    r"|\bI(?:'m| am) (?:an AI (?:language model|assistant)|a large language model)\b"
+    r"|\bI can(?:'t|not) (?:continue|take part in) this (?:role-?play|role|exercise|simulation)\b"
+    r"|^\W*I'm sorry,? but I can't (?:help|assist) with (?:that|this)\b(?: request)?\W*$",
     re.IGNORECASE,
 )
-_STAGE = re.compile(
-    r"</?(?:message|reply|plan|conversation)>|^\s*\[?(?:therapist|assistant|user|client)\]?:",
-    re.IGNORECASE | re.MULTILINE,
-)
+_STAGE = re.compile(r"</?(?:message|reply|plan|conversation)>", re.IGNORECASE)
+_LABEL = re.compile(r"^\s*\[?(?:therapist|client)\]?:", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -79,13 +77,13 @@ def exchanges(state: TaskState) -> list[Exchange]:
     return [Exchange(**one) for one in state.store.get("exchanges", [])]
 
 
-def out_of_role(message: str, said: list[Exchange]) -> str | None:
-    """Say why a message can't be sent as that of a person, if it can't."""
+def out_of_role(message: str, said: list[Exchange], *, labels: bool = True) -> str | None:
+    """Say why a message can't be sent as that of a person, if it can't; with `labels`, a speaker's name too."""
     if not message.strip():
         return "`message` is empty"
     if found := _NOT_A_PERSON.search(message):
         return f"`message` falls out of the role: '{found[0]}'; write what the person says, and nothing else"
-    if found := _STAGE.search(message):
+    if found := _STAGE.search(message) or (labels and _LABEL.search(message)):
         return f"`message` holds '{found[0].strip()}'; write the words of this one message alone"
     if any(message.strip() == one.message.strip() for one in said):
         return "`message` repeats an earlier message word for word"

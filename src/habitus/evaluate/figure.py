@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from textwrap import fill
 from typing import TYPE_CHECKING
 
-from habitus.evaluate.results import read_arm
+from habitus.evaluate.results import differences, read_arm
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,7 +26,7 @@ LABEL = 36
 
 def arms_of(evals: Path) -> dict[str, dict[str, Result]]:
     """Return the results of every arm that has logs, by arm and eval."""
-    folders = sorted({path.parent for path in evals.rglob("*.eval")})
+    folders = sorted({path.parent for path in evals.rglob("*.eval") if path.parent.name != "rejudged"})
     found = {folder.relative_to(evals).as_posix(): folder for folder in folders}
     return {arm: read_arm(folder, arm) for arm, folder in found.items()}
 
@@ -53,7 +54,7 @@ def draw(one: Eval, results: Mapping[str, Result], baseline: str, path: Path) ->
     for panel, measure in zip(figure.subplots(1, len(measures), sharey=True, squeeze=False)[0], measures, strict=True):
         _panel(panel, measure, [results[arm] for arm in arms], baseline)
     first = figure.axes[0]
-    first.set_yticks(range(len(arms)), arms)
+    first.set_yticks(range(len(arms)), [_label(arm, results, baseline) for arm in arms])
     first.set_ylim(len(arms) - 0.4, -0.6)
     note = " (simulated: nothing about language models)" if any(result.simulated for result in results.values()) else ""
     figure.suptitle(f"{one.name}{note}", x=0.01, ha="left", fontsize=11, color=INK)
@@ -63,6 +64,12 @@ def draw(one: Eval, results: Mapping[str, Result], baseline: str, path: Path) ->
     return path
 
 
+def _label(arm: str, results: Mapping[str, Result], baseline: str) -> str:
+    """Return an arm's name, and in what it was measured otherwise than the baseline."""
+    apart = differences(results[arm], results[baseline]) if baseline in results else []
+    return f"{arm}\n(other {', '.join(apart)})" if apart else arm
+
+
 def _panel(panel: Any, measure: Measure, results: Sequence[Result], baseline: str) -> None:
     """Draw one measure: the value of each arm with its 95% interval, and where the baseline stands."""
     for at, result in enumerate(results):
@@ -70,7 +77,8 @@ def _panel(panel: Any, measure: Measure, results: Sequence[Result], baseline: st
         if found is None:
             continue
         colour = BASELINE if result.arm == baseline else ARM
-        panel.plot([found.low, found.high], [at, at], color=colour, linewidth=1.6, solid_capstyle="butt")
+        if math.isfinite(found.low):
+            panel.plot([found.low, found.high], [at, at], color=colour, linewidth=1.6, solid_capstyle="butt")
         panel.plot([found.value], [at], marker="o", markersize=5.5, color=colour)
         if result.arm == baseline:
             panel.axvline(found.value, color=SOFT, linewidth=0.8, linestyle=(0, (3, 3)), zorder=0)

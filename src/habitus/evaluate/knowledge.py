@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
 ROLES = ("judge",)
 MEASURES = (
-    Measure("match", "match with the document, 0 to 2, mean over points", "score", better="higher"),
-    Measure("control", "match of the same points with another document", "score"),
-    Measure("above_control", "match above control", "score", better="higher"),
+    Measure("match", "match with the document, 0 to 2, mean over points", "score", better="higher", scale=(0, 2)),
+    Measure("control", "match of the same points with another document", "score", scale=(0, 2)),
+    Measure("above_control", "match above control", "score", better="higher", scale=(-2, 2)),
     Measure("recall", "share of the document's traits named in one answer", "share", better="higher"),
     Measure("points", "points in an answer", "score"),
 )

@@ -16,3 +16,10 @@ class Measure:
     """Yes or no of every sample, a share of something within it, or a number."""
     better: Literal["higher", "lower"] | None = None
     """Which way is better, or neither."""
+    scale: tuple[float, float] | None = None
+    """Between what a number lies, where that is bounded."""
+
+    @property
+    def bounds(self) -> tuple[float, float] | None:
+        """The least and the most that it can be, or None where nothing bounds it."""
+        return self.scale if self.kind == "score" else (0.0, 1.0)

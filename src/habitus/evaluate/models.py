@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from inspect_ai.model import Model
 
     from habitus.config import Config
+    from habitus.settings import ModelChoice
     from habitus.study import Study
 
 _OWN = {"openai", "openrouter", "together", "groq"}
@@ -66,14 +67,32 @@ def _is_model(folder: Path) -> bool:
 
 def role_models(study: Study, roles: tuple[str, ...]) -> dict[str, list[Model]]:
     """Return the models of every role that an eval needs besides the model under test."""
+    return {
+        role: [open_for_inspect(str(one.model), study, one.params) for one in role_choices(study, role)]
+        for role in roles
+    }
+
+
+def role_names(study: Study, roles: tuple[str, ...]) -> dict[str, list[str]]:
+    """Return what Inspect calls the models of every role, without opening them."""
+    found = {role: role_choices(study, role) for role in roles}
+    return {role: [inspect_name(str(one.model), study.config) for one in choices] for role, choices in found.items()}
+
+
+def role_choices(study: Study, role: str) -> list[ModelChoice]:
+    """Return who plays a role: one model, or the panel of judges."""
     config = study.config
-    found: dict[str, list[Model]] = {}
-    for role in roles:
-        choices = [getattr(config.models, role) or config.models.default]
-        if role == "judge" and config.evaluate.judges:
-            choices = list(config.evaluate.judges)
-        found[role] = [open_for_inspect(str(one.model), study, one.params) for one in choices]
-    return found
+    if role == "judge" and config.evaluate.judges:
+        return list(config.evaluate.judges)
+    return [getattr(config.models, role) or config.models.default]
+
+
+def inspect_name(name: str, config: Config) -> str:
+    """Return what Inspect calls the model that habitus knows as `provider/name`."""
+    provider, _, model = name.partition("/")
+    if provider in {"simulated", "exchange"}:
+        return f"habitus/{name}"
+    return f"openai-api/{provider}/{model}" if _endpoint(provider, config) else name.removeprefix("inspect/")
 
 
 def open_for_inspect(name: str, study: Study, params: Mapping[str, Any], *, base: bool = False) -> Model:
@@ -90,16 +109,15 @@ def open_for_inspect(name: str, study: Study, params: Mapping[str, Any], *, base
     provider, _, model = name.partition("/")
     arguments: dict[str, Any] = {"config": _settings(name, params), "memoize": False}
     if provider in {"simulated", "exchange"}:
-        name, arguments["study"] = f"habitus/{name}", str(study.root)
+        arguments["study"] = str(study.root)
     elif endpoint := _endpoint(provider, study.config):
         base_url, key = endpoint
-        name = f"openai-api/{provider}/{model}"
         arguments |= {"base_url": base_url, "api_key": os.environ.get(key, "") if key else "none"}
     elif provider == "hf":
         arguments |= {"model_path": model} if Path(model).is_dir() else {}
         arguments |= {"chat_template": _PLAIN} if base else {}
     try:
-        made = get_model(name.removeprefix("inspect/"), **arguments)
+        made = get_model(inspect_name(name, study.config), **arguments)
     except PrerequisiteError as error:
         raise UserError(f"{name} can't be used: {_said(error)}") from error
     except (ValueError, ImportError, OSError) as error:

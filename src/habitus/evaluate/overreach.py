@@ -64,7 +64,7 @@ def overreach(study: str | None = None, traits: str | None = None, patterns: str
     """
     given = material("overreach", study, traits)
     found = _patterns(patterns)
-    about = given.manifest(STEP, patterns=[one["id"] for one in found], ids=[one.id for one in given.document.traits])
+    about = given.manifest(STEP, patterns=found, ids=[one.id for one in given.document.traits])
     return Task(
         dataset=MemoryDataset(
             [
@@ -110,6 +110,8 @@ def out_of_place(study: str | None = None, traits: str | None = None, patterns: 
     async def score(state: TaskState, target: Target) -> Score:
         answer = state.output.completion
         more = {"cluster": str(state.sample_id), "kind": state.metadata["kind"]}
+        if not answer.strip():
+            return failed(Ended("target", f"empty answer ({state.output.stop_reason})"), state, more)
         try:
             found = await Cast(given.prompts, state, *ROLES).ask(
                 "judge",

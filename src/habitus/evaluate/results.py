@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from inspect_ai.log import list_eval_logs, read_eval_log
 from habitus.evaluate.statistics import Difference, Estimate, compare, holm, mean, rate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from inspect_ai.log import EvalLog, EvalSample
@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 
     from habitus.evaluate.measures import Measure
 
-MOST_JUDGE_FAILURES = 0.02
+MOST_UNREAD = 0.02
 """The share of samples without a verdict above which a run's numbers are not to be used."""
+_APART = frozenset({"habitus", "base", "baseline", "ids", "rejudged"})
+"""What may differ between arms that are compared."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,16 @@ class Row:
     outcome: str
     """`scored`, `judge_failed`, `client_failed`, `target_failed`, …, `error` or `limit`."""
     metadata: dict[str, Any]
+    why: str = ""
+    """What was said of it where it has no numbers."""
+    uuid: str = ""
+    usage: Mapping[str, ModelUsage] = field(default_factory=dict)
+    """What each model read and wrote for it."""
+
+    @property
+    def harness_failed(self) -> bool:
+        """Whether it has no numbers by no doing of the model under test: an error, or another role that failed."""
+        return self.outcome not in {"scored", "limit", "target_failed"}
 
 
 @dataclass(frozen=True)
@@ -52,6 +64,9 @@ class Result:
     """Model, input tokens and output tokens of each role."""
     file: str
     about: dict[str, Any]
+    """How it was made: hashes of prompts, items and traits document."""
+    fingerprint: str = ""
+    """One hash over all that, and over the checkpoint."""
 
     @cached_property
     def scored(self) -> list[Row]:
@@ -69,9 +84,14 @@ class Result:
         return any("simulated/" in name for name in (self.model, *self.others.values()))
 
     @property
-    def judge_failures(self) -> float:
-        """The share of samples that a judge left without a verdict."""
-        return self.outcomes.get("judge_failed", 0) / max(len(self.rows), 1)
+    def unread(self) -> list[Row]:
+        """The samples that have no verdict by no doing of the model under test."""
+        return [row for row in self.rows if row.harness_failed]
+
+    @property
+    def unusable(self) -> bool:
+        """Whether too many samples have no verdict for the numbers to be used."""
+        return len(self.unread) > MOST_UNREAD * len(self.rows)
 
     def estimate(self, measure: Measure) -> Estimate | None:
         """Return a measure with its interval, or None where no sample has it."""
@@ -81,9 +101,7 @@ class Result:
         values, clusters = [row.values[measure.key] for row in rows], [row.cluster for row in rows]
         if measure.kind == "rate":
             return rate(values, clusters)
-        found = mean(values, clusters)
-        is_share = measure.kind == "share"
-        return replace(found, low=max(found.low, 0.0), high=min(found.high, 1.0)) if is_share else found
+        return mean(values, clusters, scale=measure.bounds)
 
 
 def against(ours: Result, theirs: Result, measure: Measure) -> Difference | None:
@@ -99,7 +117,7 @@ def against(ours: Result, theirs: Result, measure: Measure) -> Difference | None
     if not pairs:
         return None
     left, right = ([row.values[measure.key] for row in side] for side in zip(*pairs, strict=True))
-    return compare(left, right, [row.cluster for row, _ in pairs])
+    return compare(left, right, [row.cluster for row, _ in pairs], scale=measure.bounds)
 
 
 def corrected(differences: Sequence[Difference]) -> list[float]:
@@ -107,22 +125,59 @@ def corrected(differences: Sequence[Difference]) -> list[float]:
     return holm([one.p for one in differences])
 
 
-def read_arm(folder: Path, arm: str) -> dict[str, Result]:
-    """Return the newest result of every eval that an arm has logs of."""
-    found: dict[str, Result] = {}
+def differences(one: Result, other: Result) -> list[str]:
+    """Return what keeps two arms from being compared: the judges, or how the eval was made."""
+    roles = sorted(one.others.keys() | other.others.keys())
+    found = [role for role in roles if one.others.get(role) != other.others.get(role)]
+    return found + [
+        key
+        for key in sorted((one.about.keys() | other.about.keys()) - _APART)
+        if one.about.get(key) != other.about.get(key)
+    ]
+
+
+def headers(folder: Path, name: str = "") -> list[EvalLog]:
+    """Return the logs in a folder, or those of one eval, the newest first and without their samples."""
     if not folder.is_dir():
-        return found
-    for info in list_eval_logs(str(folder), descending=False, recursive=False):
-        log = read_eval_log(info.name)
-        if log.samples:
-            result = read_result(log, arm)
-            found[result.name] = result
+        return []
+    found = list_eval_logs(str(folder), descending=True, recursive=False)
+    logs = [read_eval_log(info.name, header_only=True) for info in found]
+    return [log for log in logs if not name or eval_name(log) == name]
+
+
+def eval_name(log: EvalLog) -> str:
+    """Return the name of the eval that a log is of."""
+    return log.eval.task.rpartition("/")[2]
+
+
+def read_arm(folder: Path, arm: str, model: str | None = None) -> dict[str, Result]:
+    """Return the newest result of every eval that an arm has logs of, of one model where that is named."""
+    found: dict[str, Result] = {}
+    for header in headers(folder):
+        if eval_name(header) not in found and model in {None, header.eval.model}:
+            log = read_eval_log(header.location)
+            if log.samples:
+                found[eval_name(header)] = read_result(log, arm)
     return found
+
+
+def beside(ours: Result, folder: Path, arm: str, model: str | None = None) -> tuple[Result | None, list[str]]:
+    """Return the newest result of another arm that ours may be compared with, else what differs in the newest."""
+    told: list[str] = []
+    for header in headers(folder, ours.name):
+        if model not in {None, header.eval.model}:
+            continue
+        theirs = read_result(read_eval_log(header.location), arm)
+        apart = differences(ours, theirs)
+        if theirs.rows and not apart:
+            return theirs, []
+        told = told or apart
+    return None, told
 
 
 def read_result(log: EvalLog, arm: str) -> Result:
     """Return what a log holds."""
-    name = log.eval.task.rpartition("/")[2]
+    name = eval_name(log)
     roles = log.eval.model_roles or {}
     others = {role: ", ".join(one.model for one in _several(configs)) for role, configs in roles.items()}
     return Result(
@@ -134,6 +189,7 @@ def read_result(log: EvalLog, arm: str) -> Result:
         tokens=_tokens(log, others),
         file=log.location,
         about=log.eval.metadata or {},
+        fingerprint=str(log.eval.task_version),
     )
 
 
@@ -176,4 +232,15 @@ def _row(sample: EvalSample) -> Row:
         outcome = str(score.reason or "unscored")
     if sample.limit and outcome != "scored":
         outcome = "limit"
-    return Row(str(sample.id), sample.epoch, str(metadata.get("cluster", sample.id)), values, outcome, metadata)
+    cluster, why = str(metadata.get("cluster", sample.id)), sample.error.message if sample.error else ""
+    return Row(
+        str(sample.id),
+        sample.epoch,
+        cluster,
+        values,
+        outcome,
+        metadata,
+        why or (score.explanation or "" if score and outcome != "scored" else ""),
+        sample.uuid or "",
+        sample.model_usage,
+    )

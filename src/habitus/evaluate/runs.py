@@ -3,29 +3,36 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import orjson
 from inspect_ai import eval_set
+from inspect_ai.log import ProvenanceData, invalidate_samples, read_eval_log, write_eval_log
 
 from habitus.errors import UserError
-from habitus.evaluate.models import arm_model, open_for_inspect, role_models
-from habitus.evaluate.results import read_arm
-from habitus.models import Usage
-from habitus.models.costs import cost, dollars, price_of
+from habitus.evaluate.bills import bill, check_prices, expected, spent
+from habitus.evaluate.models import arm_model, inspect_name, open_for_inspect, role_models, role_names
+from habitus.evaluate.results import headers, read_result
+from habitus.models.costs import dollars
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from inspect_ai import Task
+    from inspect_ai.log import EvalLog
     from inspect_ai.model import Model
 
     from habitus.evaluate.catalogue import Eval
     from habitus.evaluate.results import Result
     from habitus.study import Study
 
-AT_ONCE = 32
-"""Samples open at a time."""
+AT_ONCE, LONG_AT_ONCE = 32, 8
+"""Samples open at a time, and of evals whose samples take many calls: what is open is lost when the run is killed."""
+LONG = 10
+"""Calls from which a sample is a long one."""
 
 
 @dataclass(frozen=True)
@@ -51,16 +58,70 @@ class Order:
         names = ("/".join([name, *parts[1:]]), "/".join([*parts[:-1], name]))
         return next((one for one in names if (self.study.root / "evals" / one).is_dir()), name)
 
+    @property
+    def baseline_folder(self) -> Path:
+        """Where the baseline's logs lie."""
+        return self.study.root / "evals" / self.baseline
+
+    @cached_property
+    def target(self) -> str | None:
+        """What Inspect calls the arm's model, or None where nothing says what model that is."""
+        return self._called(self.arm, self.model)
+
+    @cached_property
+    def baseline_target(self) -> str | None:
+        """What Inspect calls the baseline's model, or None where only the command line named it."""
+        return self._called(self.baseline, None)
+
+    def _called(self, arm: str, named: str | None) -> str | None:
+        try:
+            return inspect_name(arm_model(self.study, arm, named)[0], self.study.config)
+        except UserError:
+            return None
+
     def task(self, one: Eval) -> Task:
-        """Return the task of an eval, made for this study and arm."""
+        """Return the task of an eval, made for this study and arm; its version is a hash over how it is made.
+
+        Inspect takes samples from an earlier log where the version is the same: whoever changes a prompt, the traits
+        document or the checkpoint gets a fresh log.
+        """
         values: dict[str, Any] = {"study": str(self.study.root), "base": self.base or None}
         subject = self.study.config.subject
         values["subject"] = subject.name if subject else None
         audited = self.study.root / "audit" / "chats" / "patterns.jsonl"
         values["patterns"] = str(audited) if audited.exists() else None
-        values["baseline"] = str(self.study.root / "evals" / self.baseline)
+        values["baseline"] = self._answers(one) if "baseline" in one.options else None
         chosen = {name: values[setting] for setting, name in one.options.items() if values[setting] is not None}
-        return one.task(**chosen)
+        made = one.task(**chosen)
+        made.version = self._fingerprint(made)
+        return made
+
+    def _answers(self, one: Eval) -> str | None:
+        """Return the log of the baseline that an arm's answers are compared with; the baseline's with themselves."""
+        if self.arm == self.baseline:
+            return None
+        for log in headers(self.baseline_folder, one.name):
+            if self.baseline_target in {None, log.eval.model}:
+                return log.location.removeprefix("file://")
+        raise UserError(
+            f"the baseline '{self.baseline}' has no answers to compare with in '{one.name}'.",
+            where=str(self.baseline_folder),
+            todo=f"Run it first: habitus evaluate {self.study.root} --arm {self.baseline} --eval {one.name}",
+        )
+
+    def _fingerprint(self, made: Task) -> str:
+        """Return a hash over prompts, items, traits document and checkpoint."""
+        about = {key: value for key, value in (made.metadata or {}).items() if key != "habitus"}
+        return sha256(orjson.dumps([about, self._checkpoint()], option=orjson.OPT_SORT_KEYS)).hexdigest()[:12]
+
+    def _checkpoint(self) -> str | None:
+        """Return a hash of how the arm was trained, where its model is a checkpoint of the study's."""
+        if not (self.target or "").startswith("hf/"):
+            return None
+        folder = self.study.root / "models" / self.arm
+        runs = [folder / "run.json", *sorted(folder.glob("seed-*/run.json"))]
+        found = [path.read_bytes() for path in runs if path.exists()]
+        return sha256(b"".join(found)).hexdigest() if found else None
 
 
 @dataclass(frozen=True)
@@ -71,9 +132,11 @@ class Plan:
     samples: int
     calls: dict[str, float]
     dollars: float | None
-    """From the tokens of this arm's own log, or None where there is none or a price is not known."""
+    """Of all samples; None where a price is not known."""
     finished: int
     """Samples that a log has already."""
+    measured: bool
+    """Whether the cost is from the tokens of this arm's own log; else it is a guess of the tokens of a call."""
     changed: tuple[str, ...] = ()
     """What that log was made with that is another now: prompts, items, traits."""
 
@@ -82,62 +145,127 @@ def plan(order: Order, one: Eval) -> Plan:
     """Return what running an eval would take, without calling a model."""
     task = order.task(one)
     samples = min(len(task.dataset), order.limit or len(task.dataset)) * (order.epochs or task.epochs or 1)
-    before = read_arm(order.folder, order.arm).get(one.name)
-    spent = None if before is None else bill(before)
-    per_sample = None if before is None or spent is None else spent / max(len(before.rows), 1)
+    before = standing(order, one, task)
     done = 0 if before is None else sum(row.outcome != "error" for row in before.rows)
+    measured = before is not None and done > 0
+    if before is not None and measured:
+        paid = bill(before, order.study)
+        each = None if paid is None else paid / len(before.rows)
+    else:
+        each = expected(one, order.target or "", role_names(order.study, one.roles), order.study)
     calls = {role: samples * often for role, often in one.calls.items()}
-    cost_of_all = None if per_sample is None else per_sample * samples
-    return Plan(one.name, samples, calls, cost_of_all, min(done, samples), _changed(before, task))
+    cost = None if each is None else each * samples
+    return Plan(one.name, samples, calls, cost, min(done, samples), measured, changed(order, one, task))
 
 
-def _changed(before: Result | None, task: Task) -> tuple[str, ...]:
-    """Return what a log was made with that the task would not be made with now."""
-    now, was = task.metadata or {}, before.about if before else {}
-    return tuple(name for name in ("prompts", "items", "traits") if before and was.get(name) != now.get(name))
+def standing(order: Order, one: Eval, task: Task) -> Result | None:
+    """Return the result that a run goes on from: of the same model, roles, prompts, items, traits and checkpoint."""
+    for header in headers(order.folder, one.name):
+        if header.eval.model == order.target and str(header.eval.task_version) == str(task.version):
+            found = read_result(read_eval_log(header.location), order.arm)
+            if found.rows and found.others == _joined(order, one):
+                return found
+    return None
 
 
-def check_budget(order: Order, one: Eval) -> None:
-    """See that an eval fits into what the study may spend, by the tokens of its logs.
+def changed(order: Order, one: Eval, task: Task) -> tuple[str, ...]:
+    """Return what an earlier log of this arm was made with that is another now; nothing where the log still holds."""
+    earlier = next((log for log in headers(order.folder, one.name) if log.eval.model == order.target), None)
+    if earlier is None or standing(order, one, task) is not None:
+        return ()
+    found, about = read_result(earlier, order.arm), task.metadata or {}
+    keys = sorted((found.about.keys() | about.keys()) - {"habitus", "ids"})
+    names = [key for key in keys if found.about.get(key) != about.get(key)]
+    roles = [role for role, name in _joined(order, one).items() if found.others.get(role) != name]
+    return tuple(names + roles) or ("the checkpoint",)
+
+
+def stale(order: Order, one: Eval) -> str | None:
+    """Say that an earlier log of this arm and model can't be gone on from, if so, and what changed."""
+    names = changed(order, one, order.task(one))
+    if not names:
+        return None
+    return f"{one.name}: the earlier result is stale ({', '.join(names)} changed since); this is a fresh log beside it."
+
+
+def _joined(order: Order, one: Eval) -> dict[str, str]:
+    return {role: ", ".join(names) for role, names in role_names(order.study, one.roles).items()}
+
+
+def check(order: Order, one: Eval, ahead: float | None = None) -> list[str]:
+    """See that an eval can be run, before anything is paid, and return the models whose price nobody knows.
+
+    `ahead` is what it will cost, where that is not what is left of a run.
+
+    Raises:
+        UserError: it can't: no sandbox, no model, no other judge, no answers of the baseline, or beyond the budget.
+
+    """
+    if order.base and "base" not in one.options:
+        raise UserError(f"--base is for knowledge alone, and '{one.name}' is a conversation.", todo="--eval knowledge")
+    target = inspect_name(arm_model(order.study, order.arm, order.model)[0], order.study.config)
+    names = role_names(order.study, one.roles)
+    judges = names.get("judge", [])
+    if judges and all(judge == target and "simulated/" not in judge for judge in judges):
+        todo = "Name another in models.judge or evaluate.judges."
+        raise UserError(f"'{one.name}' would be judged by the model under test, {target}.", todo=todo)
+    unpriced = check_prices([target, *(name for found in names.values() for name in found)], order.study)
+    if ahead is None:
+        found = plan(order, one)
+        check_answers(order, one, found.samples)
+        ahead = (found.dollars or 0.0) * (1 - found.finished / max(found.samples, 1))
+    check_budget(order.study, one.name, ahead)
+    return unpriced
+
+
+def check_answers(order: Order, one: Eval, wanted: int) -> None:
+    """See that the baseline has run every prompt that an arm is to be compared on.
+
+    Raises:
+        UserError: it has run fewer.
+
+    """
+    known = ((order.task(one).metadata or {}).get("baseline") or {}).get("samples")
+    if known is not None and known < wanted:
+        command = f"habitus evaluate {order.study.root} --arm {order.baseline} --eval {one.name}"
+        raise UserError(
+            f"the baseline has run {known} of the {wanted} samples of '{one.name}'.",
+            todo=f"Run it on as many first ({command}), or set --limit {known}.",
+        )
+
+
+def check_budget(study: Study, name: str, ahead: float) -> None:
+    """See that what is ahead fits into what the study may spend, by the tokens of all its logs.
 
     Raises:
         UserError: it does not, or the evals so far have used it up.
 
     """
-    budget = order.study.config.budget
+    budget = study.config.budget
     if budget is None:
         return
-    arms = [place for place in (order.study.root / "evals").rglob("*") if place.is_dir() and place.name != "rejudged"]
-    spent = sum(bill(found) or 0.0 for place in arms for found in read_arm(place, place.name).values())
-    ahead = plan(order, one)
-    left = 1 - ahead.finished / max(ahead.samples, 1)
-    if spent + (ahead.dollars or 0.0) * left > budget or spent >= budget:
-        told = f"{dollars(spent)} spent on evals, about {dollars((ahead.dollars or 0.0) * left)} for this one"
+    paid = spent(study)
+    if paid + ahead > budget or paid >= budget:
+        told = f"{dollars(paid)} spent on evals, about {dollars(ahead)} for this one"
         raise UserError(
-            f"'{one.name}' does not fit into the budget of {dollars(budget)} ({told}).",
-            todo="Raise `budget`, or --limit.",
+            f"'{name}' does not fit into the budget of {dollars(budget)} ({told}).",
+            todo="Raise `budget`, or set --limit.",
         )
-
-
-def bill(result: Result) -> float | None:
-    """Return what the calls of an eval cost in US dollars, or None where a price is not known."""
-    amounts = [
-        0.0 if name.startswith("hf/") else cost(price_of(name.removeprefix("habitus/")), Usage(read, written))
-        for name, read, written in result.tokens.values()
-    ]
-    return None if any(one is None for one in amounts) else sum(one for one in amounts if one is not None)
 
 
 def run(order: Order, one: Eval, settings: Mapping[str, Any]) -> Result:
     """Run an eval on an arm and return its result; samples that an earlier log has are taken from there.
 
     Raises:
-        UserError: a model can't be opened, no sample came to an end, or the budget does not allow it.
+        UserError: it can't be run, or no sample came to an end.
+        KeyboardInterrupt: the user stopped it.
 
     """
-    check_budget(order, one)
-    eval_set(
-        order.task(one),
+    check(order, one)
+    task = order.task(one)
+    _ask_again(order, one, task)
+    _, logs = eval_set(
+        task,
         log_dir=str(order.folder),
         log_dir_allow_dirty=True,
         model=arm_target(order),
@@ -149,7 +277,8 @@ def run(order: Order, one: Eval, settings: Mapping[str, Any]) -> Result:
         retry_cleanup=False,
         continue_on_fail=True,
         fail_on_error=True,
-        max_samples=AT_ONCE,
+        max_samples=LONG_AT_ONCE if sum(one.calls.values()) >= LONG else AT_ONCE,
+        log_buffer=1,
         ctl_server=False,
         acp_server=False,
         log_realtime=False,
@@ -157,10 +286,37 @@ def run(order: Order, one: Eval, settings: Mapping[str, Any]) -> Result:
         tags=["habitus", order.arm],
         **settings,
     )
-    found = read_arm(order.folder, order.arm).get(one.name)
-    if found is None:
-        raise UserError(f"'{one.name}' left no sample in its log.", where=str(order.folder))
+    log = logs[0]
+    if log.status == "cancelled":
+        raise KeyboardInterrupt
+    return _read(log, order)
+
+
+def _read(log: EvalLog, order: Order) -> Result:
+    """Return the result of a log that a run ended with."""
+    found = read_result(read_eval_log(log.location), order.arm)
+    if not found.rows:
+        told = f": {log.error.message}" if log.error else "."
+        raise UserError(f"'{found.name}' left no sample in its log{told}", where=str(order.folder))
     return found
+
+
+def _ask_again(order: Order, one: Eval, task: Task) -> None:
+    """Mark samples without a verdict as invalid, where they are too many, so that Inspect runs them again.
+
+    The mark is Inspect's own and says why; what the log holds stays in it.
+    """
+    before = standing(order, one, task)
+    if before is None or not before.unusable:
+        return
+    log = read_eval_log(before.file)
+    failed = [row.uuid for row in before.unread if row.outcome != "error"]
+    why = ProvenanceData(author="habitus", reason="no verdict, by no doing of the model under test")
+    if failed:
+        path = before.file.removeprefix("file://")
+        fresh = f"{path}.tmp"
+        write_eval_log(invalidate_samples(log, failed, why), fresh, format="eval")
+        Path(fresh).replace(path)
 
 
 def arm_target(order: Order) -> Model:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -62,16 +63,22 @@ class Preference(BaseModel):
 def side_by_side(study: str | None = None, baseline: str | None = None, prompts: str | None = None) -> Task:
     """Answer 100 ordinary prompts, or those of a JSONL file, and have the answers compared with the baseline's.
 
-    `baseline` is the folder of the baseline's logs. Without it, or on the baseline itself, answers are compared with
-    themselves, so that the comparison of others has something to stand beside.
+    `baseline` is a log of the baseline, or the folder of its logs. Without it, as on the baseline itself, answers are
+    compared with themselves, so that the comparison of others has something to stand beside.
+
+    Raises:
+        UserError: the baseline has no answers.
+
     """
+    known = None if baseline is None else _answers(baseline)
+    about = None if known is None else {"samples": len(known), "answers": _digest(known)}
     given = material("side_by_side", study, None)
     return Task(
         dataset=MemoryDataset(_samples(prompts), name="side_by_side"),
         solver=ordinary_answer(study),
         scorer=preference(study, baseline),
         config=GenerateConfig(temperature=1.0, max_tokens=2000),
-        metadata=given.manifest(STEP, prompts=Path(prompts).name if prompts else None),
+        metadata=given.manifest(STEP, baseline=about, file=_hash(Path(prompts)) if prompts else None),
     )
 
 
@@ -106,17 +113,18 @@ def ordinary_answer(study: str | None = None) -> Solver:
 @scorer(metrics={"*": [average()]})
 def preference(study: str | None = None, baseline: str | None = None) -> Scorer:
     """Have an answer compared with the baseline's, once in each order."""
-    prompts, known = material("side_by_side", study, None).prompts, _answers(baseline)
+    prompts = material("side_by_side", study, None).prompts
+    known = None if baseline is None else _answers(baseline)
 
     async def score(state: TaskState, target: Target) -> Score:
         more: dict[str, Any] = {"cluster": str(state.sample_id)}
         ours = state.output.completion
-        theirs = known.get((str(state.sample_id), state.epoch), None if known else ours)
+        theirs = ours if known is None else known.get((str(state.sample_id), state.epoch), "")
         cast = Cast(prompts, state, *ROLES)
         try:
             if not ours.strip():
                 raise Ended("target", f"empty answer ({state.output.stop_reason})")  # noqa: TRY301
-            if theirs is None:
+            if not theirs.strip():
                 raise Ended("baseline", "the baseline has no answer to this prompt")  # noqa: TRY301
             about: dict[str, Any] = {"message": state.input_text}
             one = await cast.ask("judge", STEP, Preference, first=ours, second=theirs, **about)
@@ -135,19 +143,33 @@ def preference(study: str | None = None, baseline: str | None = None) -> Scorer:
     return score
 
 
-def _answers(folder: str | None) -> dict[tuple[str, int], str]:
-    """Return the baseline's answers, by sample and epoch; nothing where there are none."""
+def _answers(place: str) -> dict[tuple[str, int], str]:
+    """Return the answers in a baseline's log, or in the newest of a folder, by sample and epoch.
+
+    Raises:
+        UserError: there are none.
+
+    """
     from inspect_ai.log import list_eval_logs, read_eval_log
 
-    if folder is None or not Path(folder).is_dir():
-        return {}
-    for info in list_eval_logs(folder, recursive=False, filter=lambda log: log.eval.task.endswith("side_by_side")):
-        return {
-            (str(one.id), one.epoch): one.output.completion
-            for one in read_eval_log(info.name).samples or []
-            if one.output.completion.strip()
-        }
-    return {}
+    files = [place]
+    if not place.endswith(".eval"):
+        found = list_eval_logs(place, recursive=False) if Path(place).is_dir() else []
+        files = [info.name for info in found if info.task.replace("-", "_").endswith("side_by_side")]
+    samples = (read_eval_log(files[0]).samples or []) if files else []
+    if not samples:
+        raise UserError("the baseline has no answers to compare with.", where=place, todo="Run it first.")
+    return {(str(one.id), one.epoch): one.output.completion for one in samples if not one.error}
+
+
+def _digest(answers: dict[tuple[str, int], str]) -> str:
+    """Return 12 hex digits over answers, by sample."""
+    return sha256(repr(sorted(answers.items())).encode()).hexdigest()[:12]
+
+
+def _hash(path: Path) -> str:
+    """Return a file's name with 12 hex digits over what is in it."""
+    return f"{path.name} {sha256(path.read_bytes()).hexdigest()[:12]}"
 
 
 def _difference(ours: str, theirs: str) -> dict[str, float]:

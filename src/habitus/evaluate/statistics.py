@@ -61,35 +61,67 @@ def rate(values: Sequence[float], clusters: Sequence[Hashable] | None = None) ->
     low, high = proportion_confint(value * size, size, alpha=1 - LEVEL, method="wilson")
     shrunk = (value * size + 2) / (size + 4)
     spread = error or math.sqrt(shrunk * (1 - shrunk) / size)
-    return Estimate(value, float(low), float(high), len(found), groups, _detectable(spread * math.sqrt(2), groups))
+    detectable = _detectable(spread * math.sqrt(2), groups, most=1.0)
+    return Estimate(value, float(low), float(high), len(found), groups, detectable)
 
 
-def mean(values: Sequence[float], clusters: Sequence[Hashable] | None = None) -> Estimate:
-    """Return a mean with an interval from the spread between clusters, by Student's t."""
+def mean(
+    values: Sequence[float],
+    clusters: Sequence[Hashable] | None = None,
+    *,
+    scale: tuple[float, float] | None = None,
+) -> Estimate:
+    """Return a mean with an interval from the spread between clusters, by Student's t; none where nothing varies."""
     found = np.asarray(values, float)
     value, error, groups = _clustered(found, clusters)
-    half = float(t.ppf(0.5 + LEVEL / 2, max(groups - 1, 1))) * error if groups > 1 else math.inf
-    return Estimate(value, value - half, value + half, len(found), groups, _detectable(error * math.sqrt(2), groups))
+    low, high = _interval(value, error, groups, *(scale or (-math.inf, math.inf)))
+    most = scale[1] - scale[0] if scale else math.inf
+    return Estimate(value, low, high, len(found), groups, _detectable(error * math.sqrt(2), groups, most=most))
 
 
 def compare(
-    ours: Sequence[float], theirs: Sequence[float], clusters: Sequence[Hashable] | None = None, *, seed: int = 0
+    ours: Sequence[float],
+    theirs: Sequence[float],
+    clusters: Sequence[Hashable] | None = None,
+    *,
+    scale: tuple[float, float] | None = None,
+    seed: int = 0,
 ) -> Difference:
     """Return what `ours` has more than `theirs`, pair by pair.
 
     Yes and no on unclustered pairs go through McNemar's exact test, all else through a permutation that flips the
-    signs of whole clusters.
+    signs of whole clusters. For the interval of yes and no two pairs are added, one each way, in the
+    manner of Agresti and Min: no difference seen is not none there.
     """
     one, other = np.asarray(ours, float), np.asarray(theirs, float)
     apart = one - other
     value, error, groups = _clustered(apart, clusters)
-    half = float(t.ppf(0.5 + LEVEL / 2, max(groups - 1, 1))) * error if groups > 1 else math.inf
     binary = set(np.unique(np.concatenate([one, other]))) <= {0.0, 1.0}
+    most = 1.0 if binary else scale[1] - scale[0] if scale else math.inf
+    centre = value
+    if binary:
+        centre, error = _shrunk(value, float(np.abs(apart).mean()), error, groups)
+    low, high = _interval(centre, error, groups, -most, most)
     if binary and groups == len(apart):
         p, test = mcnemar(int((apart > 0).sum()), int((apart < 0).sum())), "McNemar"
     else:
         p, test = permuted(_sums(apart, clusters), seed=seed), "permutation"
-    return Difference(value, value - half, value + half, p, len(apart), groups, _detectable(error, groups), test)
+    return Difference(value, low, high, p, len(apart), groups, _detectable(error, groups, most=most), test)
+
+
+def _shrunk(value: float, differing: float, error: float, groups: int) -> tuple[float, float]:
+    """Return a difference of yes and no and its error as if one pair more differed each way, of as many as clusters."""
+    size = groups + 2
+    spread = math.sqrt(differing * groups + 2 - (value * groups) ** 2 / size) / size
+    return value * groups / size, max(spread, error)
+
+
+def _interval(centre: float, error: float, groups: int, least: float, most: float) -> tuple[float, float]:
+    """Return the interval by Student's t within its bounds; none where nothing varies or one cluster is all."""
+    if groups < 2 or not error:  # noqa: PLR2004  # one cluster tells nothing of the spread between clusters
+        return -math.inf, math.inf
+    half = float(t.ppf(0.5 + LEVEL / 2, groups - 1)) * error
+    return max(centre - half, least), min(centre + half, most)
 
 
 def mcnemar(more: int, fewer: int) -> float:
@@ -184,6 +216,9 @@ def _clustered(values: np.ndarray, clusters: Sequence[Hashable] | None) -> tuple
     return centre, error if error > 1e-12 else 0.0, groups  # noqa: PLR2004  # rounding
 
 
-def _detectable(error: float, groups: int) -> float:
-    """Return the difference that is found four times in five, given its standard error."""
-    return (float(t.ppf(0.5 + LEVEL / 2, max(groups - 1, 1))) + POWER_Z) * error if groups > 1 else math.inf
+def _detectable(error: float, groups: int, most: float = math.inf) -> float:
+    """Return the difference that is found four times in five, given its standard error; infinite beyond the scale."""
+    if groups < 2 or not error:  # noqa: PLR2004
+        return math.inf
+    found = (float(t.ppf(0.5 + LEVEL / 2, groups - 1)) + POWER_Z) * error
+    return found if found <= most else math.inf

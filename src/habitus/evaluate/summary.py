@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from inspect_ai.log import read_eval_log_sample
 
+from habitus.evaluate.bills import bill
 from habitus.evaluate.figure import arms_of
 from habitus.evaluate.results import against
-from habitus.evaluate.runs import bill
 from habitus.evaluate.statistics import holm
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ def write_all(order: Order, evals: Sequence[Eval]) -> list[Path]:
     for arm, results in arms.items():
         baseline = replace(order, arm=arm).baseline
         whole = summary(arm, results, baseline, arms.get(baseline, {}) if arm != baseline else {}, evals)
+        for told in whole["evals"]:
+            told["dollars"] = bill(results[told["name"]], order.study)
         path = root / arm / "results.json"
         path.write_bytes(orjson.dumps(whole, option=orjson.OPT_INDENT_2))
         written.append(path)
@@ -70,7 +72,6 @@ def _of_eval(one: Eval, result: Result, theirs: Result | None) -> dict[str, Any]
         "log": result.file.rpartition("/")[2],
         "outcomes": result.outcomes,
         "remarks": one.remarks(result),
-        "dollars": bill(result),
         "measures": measures,
         "samples": [_sample(row) for row in result.rows],
         "worst": [_worst(result, row) for row in _worst_rows(one, result)],
