@@ -12,6 +12,7 @@ from inspect_ai import eval as inspect_eval
 from inspect_ai.dataset import Sample
 from inspect_ai.model import get_model
 from inspect_ai.solver import solver
+from inspect_ai.util import Store
 from pydantic import BaseModel
 
 from habitus.errors import UserError
@@ -58,8 +59,9 @@ def cast(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cast:
     (folder / "grade.md").write_text("{% block user %}Grade this letter: {{ letter }}{% endblock %}")
     roles = {"judge": Scripted("openai/judge"), "target": Scripted("hf/target")}
     monkeypatch.setattr("habitus.evaluate.roles.model_roles", lambda: roles)
-    made = Cast(Prompts(tmp_path), SimpleNamespace(sample_id="s1", epoch=1), "judge")
-    made.roles = roles
+    state = SimpleNamespace(sample_id="s1", epoch=1, store=Store())
+    made = Cast(Prompts(tmp_path), state, "judge")
+    made.roles, made.store = roles, state.store
     return made
 
 
@@ -76,7 +78,7 @@ async def test_an_answer_that_cannot_be_read_goes_back_with_the_reason(cast: Cas
     found = await cast.ask("judge", "evaluate/grade", Grade, check=quoted, model=judge, letter="…")
 
     assert found.score == 3
-    assert cast.failures == {"judge": 1}
+    assert cast.failures == cast.store.get("asked_again") == {"judge": 1}
     assert "JSON" in judge.asked[1][0][-1].content
 
 
@@ -113,14 +115,15 @@ async def test_a_panel_leaves_out_the_model_that_is_judged(cast: Cast) -> None:
     assert {name: one.score for name, one in (await panel(cast, "evaluate/grade", Grade, letter="…")).items()} == {
         "openai/judge": 4
     }
-    cast.roles["judge"] = [same]
-    with pytest.raises(Ended, match="would judge itself"):
-        await panel(cast, "evaluate/grade", Grade, letter="…")
+    cast.roles["judge"] = same
+    with pytest.raises(UserError, match="would judge itself"):
+        Cast(Prompts(), SimpleNamespace(sample_id="s2", epoch=1, store=Store()), "judge")
 
 
 async def test_of_several_judges_one_that_is_not_the_model_under_test_is_asked(cast: Cast) -> None:
-    cast.roles["judge"] = [Scripted("hf/target"), Scripted("openai/judge", good(2))]
+    cast.roles["judge"] = [Scripted("hf/target"), Scripted("openai/judge", good(2)), Scripted("hf/target")]
 
+    assert [str(one) for one in cast.models("judge")] == ["openai/judge"]
     assert (await cast.ask("judge", "evaluate/grade", Grade, letter="…")).score == 2
 
 
@@ -187,6 +190,13 @@ def test_messages_that_no_person_would_send_are_found(message: str, complaint: s
 )
 def test_quotes_are_compared_without_case_and_spacing(quote: str, fits: bool) -> None:
     assert (misquoted(quote, "Dear Ines, the berth is free.") is None) == fits
+
+
+def test_a_quote_that_is_needed_may_not_be_empty_and_no_other_way_out_is_offered() -> None:
+    assert misquoted("", "Dear Ines.") is None
+    assert "empty" in str(misquoted("", "Dear Ines.", needed=True))
+    assert "leave it empty" in str(misquoted("Dear … Ines", "Dear old Ines."))
+    assert "empty" not in str(misquoted("Dear … Ines", "Dear old Ines.", needed=True))
 
 
 @solver
