@@ -4,8 +4,9 @@
     FOLDER/answers/*.jsonl    what comes back, in any order and number of files
 
 An answer is a line of OpenAI's batch output or, shorter, `{"custom_id": "habitus-…", "content": "…"}`, where content
-may be the JSON object itself if one was asked for. A request that failed (`error`, or a status other than 200) may be
-answered by a further line; deleting the failed line is not needed.
+may be the JSON object itself if one was asked for; one that calls tools has `tool_calls` beside it or in its place. A
+request that failed (`error`, or a status other than 200) may be answered by a further line; deleting the failed line is
+not needed.
 """
 
 from __future__ import annotations
@@ -63,6 +64,8 @@ class _Answer:
     model: str = ""
     error: str = ""
     """Why there is no text, if there is none."""
+    calls: tuple[tuple[str, str], ...] = ()
+    """The tools that are called, each with its arguments as JSON."""
 
 
 class ExchangeModel:
@@ -89,6 +92,15 @@ class ExchangeModel:
         """Return the answer from the files, once there is one.
 
         Raises:
+            CallPending, CallRefused, UserError: as `perform` has them.
+
+        """
+        return (await self.perform(messages, params))[0]
+
+    async def perform(self, messages: list[Message], params: Params) -> tuple[Completion, tuple[tuple[str, str], ...]]:
+        """Return the answer from the files, and the tools that are called with it; `tools` in the settings are offered.
+
+        Raises:
             CallPending: the request is written, and nobody is to wait for its answer.
             CallRefused: the only line about this request tells of an error.
             UserError: the request cannot be written.
@@ -107,7 +119,8 @@ class ExchangeModel:
         if answer.error:
             raise CallRefused(f"{answer.file}:{answer.line}: {answer.error}")
         latency = time.monotonic() - began
-        return Completion(answer.text, answer.finish, answer.usage, latency, answer.model or self.folder.name)
+        found = Completion(answer.text, answer.finish, answer.usage, latency, answer.model or self.folder.name)
+        return found, answer.calls
 
     def hang_up(self) -> None:
         """Wait no longer: calls without an answer end in CallPending."""
@@ -363,7 +376,7 @@ class _Answers:
             return
         if first.error and not answer.error:
             self.known[custom_id] = answer
-        elif answer.error or answer.text == first.text:
+        elif answer.error or (answer.text, answer.calls) == (first.text, first.calls):
             what = f"{custom_id} is answered already in {first.file.name}:{first.line}"
             self.problems.append(Problem(answer.file, answer.line, what, harmless=True))
         else:
@@ -390,8 +403,8 @@ def _row(raw: bytes) -> tuple[str, dict[str, Any]]:
 def _answer_of(row: dict[str, Any], file: Path, line: int) -> _Answer:
     """Read an answer in either form; ValueError says that there is none."""
     try:
-        if "content" in row:
-            return _Answer(file, line, _text_of(row["content"]))
+        if "content" in row or "tool_calls" in row:
+            return _Answer(file, line, _text_of(row.get("content")), calls=_calls_of(row))
         if row.get("error"):
             return _Answer(file, line, error=_said(row["error"]))
         response = row["response"]
@@ -399,10 +412,18 @@ def _answer_of(row: dict[str, Any], file: Path, line: int) -> _Answer:
         if status != HTTPStatus.OK:
             return _Answer(file, line, error=f"HTTP {status}: {_said(body)}")
         choice = body["choices"][0]
-        text = _text_of(choice["message"]["content"])
-        return _Answer(file, line, text, choice.get("finish_reason") or "stop", _usage(body), body.get("model") or "")
+        calls = _calls_of(choice["message"])
+        text = _text_of(choice["message"].get("content") if calls else choice["message"]["content"])
+        ended = choice.get("finish_reason") or "stop"
+        return _Answer(file, line, text, ended, _usage(body), body.get("model") or "", calls=calls)
     except (LookupError, TypeError, AttributeError) as error:
         raise ValueError(f"{row['custom_id']} has neither content nor a response with a message") from error
+
+
+def _calls_of(message: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Return the tools that a message calls, in the long form or by name and arguments alone."""
+    called = [one.get("function") or one for one in message.get("tool_calls") or []]
+    return tuple((one["name"], _text_of(one.get("arguments"))) for one in called)
 
 
 def _text_of(content: Any) -> str:
