@@ -17,6 +17,7 @@ import hashlib
 import time
 from dataclasses import dataclass
 from http import HTTPStatus
+from io import SEEK_END
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -203,14 +204,14 @@ def _id_of(body: dict[str, Any], sample: int) -> str:
 
 
 class _Requests:
-    """The file of requests, this run's and earlier ones'."""
+    """The file of requests: this run's, earlier ones', and those of others who write to it at the same time."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.ids: set[str] = set()
         self.problems: list[Problem] = []
-        self._sound = 0
-        """Bytes up to the last line that was written whole."""
+        self._sound = self._lines = 0
+        """Bytes and line ends up to the last line that was written whole."""
         self._ended = True
         self._file: FileIO | None = None
         if path.exists():
@@ -225,7 +226,10 @@ class _Requests:
         try:
             if self._file is None:
                 self._file = self._opened()
-            self._file.write(line)
+            self._read()
+            if custom_id not in self.ids:
+                self._mend(self._file)
+                self._file.write(line)
         except OSError as error:
             raise UserError(f"the request cannot be written: {error.strerror}.", where=str(self.path)) from error
         self.ids.add(custom_id)
@@ -236,10 +240,12 @@ class _Requests:
             self._file = None
 
     def _read(self) -> None:
+        """Take in what was written since, by whom ever."""
         try:
             with self.path.open("rb") as lines:
-                for number, raw in enumerate(lines, 1):
-                    self._take(number, raw)
+                lines.seek(self._sound)
+                for raw in lines:
+                    self._take(self._lines + 1, raw)
         except OSError as error:
             raise UserError(f"the requests cannot be read: {error.strerror}.", where=str(self.path)) from error
 
@@ -250,7 +256,8 @@ class _Requests:
         except ValueError as error:
             if not self._ended:
                 what = "an interrupted run left half a line, which the next request replaces"
-                self.problems.append(Problem(self.path, number, what, harmless=True))
+                half = Problem(self.path, number, what, harmless=True)
+                self.problems += [] if half in self.problems else [half]
                 self._ended = True
                 return
             if raw.strip():
@@ -258,15 +265,18 @@ class _Requests:
         else:
             self.ids.add(custom_id)
         self._sound += len(raw)
+        self._lines += self._ended
 
     def _opened(self) -> FileIO:
         (self.path.parent / "answers").mkdir(parents=True, exist_ok=True)
-        file = self.path.open("ab", buffering=0)
-        if file.tell() > self._sound:
+        return self.path.open("ab", buffering=0)
+
+    def _mend(self, file: FileIO) -> None:
+        """Take away half a line at the end, and end a whole one that lacks its end; nobody's whole line is touched."""
+        if file.seek(0, SEEK_END) > self._sound:
             file.truncate(self._sound)
         if not self._ended:
             file.write(b"\n")
-        return file
 
 
 @dataclass(slots=True)
