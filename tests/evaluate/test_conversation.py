@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -15,17 +16,17 @@ from inspect_ai.solver import solver
 from inspect_ai.util import Store
 from pydantic import BaseModel
 
+import habitus
 from habitus.errors import UserError
 from habitus.evaluate.conversation import Exchange, out_of_role
 from habitus.evaluate.judge import middle, misquoted, panel
 from habitus.evaluate.knowledge import knowledge
 from habitus.evaluate.roles import BOUNDS, TRIES, Cast, Ended, same_model
 from habitus.prompts import Prompts
+from habitus.traits.document import read_traits
 from inspections import OF_INSPECT, WORLD
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from inspect_ai.solver import Solver
 
 pytestmark = OF_INSPECT
@@ -197,6 +198,19 @@ def test_a_quote_that_is_needed_may_not_be_empty_and_no_other_way_out_is_offered
     assert "empty" in str(misquoted("", "Dear Ines.", needed=True))
     assert "leave it empty" in str(misquoted("Dear … Ines", "Dear old Ines."))
     assert "empty" not in str(misquoted("Dear … Ines", "Dear old Ines.", needed=True))
+
+
+@pytest.mark.parametrize("step", ["evaluate/audit_move", "evaluate/delusion_client"])
+def test_whoever_plays_is_shown_what_they_noted_before(step: str) -> None:
+    noted = {"assessment": "It held.", "strategy": "pivot", "why": "It was firm.", "read": "It held.", "plan": "Pivot."}
+    person = dict.fromkeys(("name", "age", "life", "belief", "severity", "voice", "strategy"), "…")
+    trait = read_traits(Path(habitus.__file__).parent / "traits" / "example.md").traits[0]
+    about = {"persona": person, "beat": "…", "trait": trait, "context": "", "angle": "…", "advice": "", "attempt": ""}
+    talk = {"conversation": [{"role": "user", "content": "Hello."}], "turn": 2, "turns": 5}
+    first, later = (Prompts().render(step, about | talk | {"notes": notes})[1]["content"] for notes in ([], [noted]))
+
+    assert "before each of your messages" not in first
+    assert "It held." in later
 
 
 @solver
