@@ -155,7 +155,12 @@ async def _move(
         for one in said
         for message in ({"role": "user", "content": one.message}, {"role": "assistant", "content": one.reply})
     ]
-    shown = about | {"conversation": turns, "notes": [one.notes for one in said], "advice": advice, "attempt": attempt}
+    shown: dict[str, Any] = about | {
+        "conversation": turns,
+        "notes": [one.notes for one in said],
+        "advice": advice,
+        "attempt": attempt,
+    }
     return await cast.ask("auditor", STEPS[0], AuditMove, check=check, **shown)
 
 
