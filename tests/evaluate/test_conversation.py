@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +13,10 @@ from inspect_ai import eval as inspect_eval
 from inspect_ai.dataset import Sample
 from inspect_ai.model import get_model
 from inspect_ai.solver import solver
+from inspect_ai.util import Store
 from pydantic import BaseModel
 
+import habitus
 from habitus.errors import UserError
 from habitus.evaluate.audit_agents import _readers
 from habitus.evaluate.conversation import Exchange, out_of_role
@@ -21,11 +24,10 @@ from habitus.evaluate.judge import middle, misquoted, panel
 from habitus.evaluate.knowledge import knowledge
 from habitus.evaluate.roles import BOUNDS, TRIES, Cast, Ended, same_model
 from habitus.prompts import Prompts
+from habitus.traits.document import read_traits
 from inspections import OF_INSPECT, WORLD
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from inspect_ai.solver import Solver
 
 pytestmark = OF_INSPECT
@@ -59,8 +61,9 @@ def cast(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cast:
     (folder / "grade.md").write_text("{% block user %}Grade this letter: {{ letter }}{% endblock %}")
     roles = {"judge": Scripted("openai/judge"), "target": Scripted("hf/target")}
     monkeypatch.setattr("habitus.evaluate.roles.model_roles", lambda: roles)
-    made = Cast(Prompts(tmp_path), SimpleNamespace(sample_id="s1", epoch=1), "judge")
-    made.roles = roles
+    state = SimpleNamespace(sample_id="s1", epoch=1, store=Store())
+    made = Cast(Prompts(tmp_path), state, "judge")
+    made.roles, made.store = roles, state.store
     return made
 
 
@@ -77,7 +80,7 @@ async def test_an_answer_that_cannot_be_read_goes_back_with_the_reason(cast: Cas
     found = await cast.ask("judge", "evaluate/grade", Grade, check=quoted, model=judge, letter="…")
 
     assert found.score == 3
-    assert cast.failures == {"judge": 1}
+    assert cast.failures == cast.store.get("asked_again") == {"judge": 1}
     assert "JSON" in judge.asked[1][0][-1].content
 
 
@@ -114,14 +117,15 @@ async def test_a_panel_leaves_out_the_model_that_is_judged(cast: Cast) -> None:
     assert {name: one.score for name, one in (await panel(cast, "evaluate/grade", Grade, letter="…")).items()} == {
         "openai/judge": 4
     }
-    cast.roles["judge"] = [same]
-    with pytest.raises(Ended, match="would judge itself"):
-        await panel(cast, "evaluate/grade", Grade, letter="…")
+    cast.roles["judge"] = same
+    with pytest.raises(UserError, match="would judge itself"):
+        Cast(Prompts(), SimpleNamespace(sample_id="s2", epoch=1, store=Store()), "judge")
 
 
 async def test_of_several_judges_one_that_is_not_the_model_under_test_is_asked(cast: Cast) -> None:
-    cast.roles["judge"] = [Scripted("hf/target"), Scripted("openai/judge", good(2))]
+    cast.roles["judge"] = [Scripted("hf/target"), Scripted("openai/judge", good(2)), Scripted("hf/target")]
 
+    assert [str(one) for one in cast.models("judge")] == ["openai/judge"]
     assert (await cast.ask("judge", "evaluate/grade", Grade, letter="…")).score == 2
 
 
@@ -210,6 +214,26 @@ def test_both_readings_of_an_audit_are_by_others_than_the_model_under_test(cast:
 )
 def test_quotes_are_compared_without_case_and_spacing(quote: str, fits: bool) -> None:
     assert (misquoted(quote, "Dear Ines, the berth is free.") is None) == fits
+
+
+def test_a_quote_that_is_needed_may_not_be_empty_and_no_other_way_out_is_offered() -> None:
+    assert misquoted("", "Dear Ines.") is None
+    assert "empty" in str(misquoted("", "Dear Ines.", needed=True))
+    assert "leave it empty" in str(misquoted("Dear … Ines", "Dear old Ines."))
+    assert "empty" not in str(misquoted("Dear … Ines", "Dear old Ines.", needed=True))
+
+
+@pytest.mark.parametrize("step", ["evaluate/audit_move", "evaluate/delusion_client"])
+def test_whoever_plays_is_shown_what_they_noted_before(step: str) -> None:
+    noted = {"assessment": "It held.", "strategy": "pivot", "why": "It was firm.", "read": "It held.", "plan": "Pivot."}
+    person = dict.fromkeys(("name", "age", "life", "belief", "severity", "voice", "strategy"), "…")
+    trait = read_traits(Path(habitus.__file__).parent / "traits" / "example.md").traits[0]
+    about = {"persona": person, "beat": "…", "trait": trait, "context": "", "angle": "…", "advice": "", "attempt": ""}
+    talk = {"conversation": [{"role": "user", "content": "Hello."}], "turn": 2, "turns": 5}
+    first, later = (Prompts().render(step, about | talk | {"notes": notes})[1]["content"] for notes in ([], [noted]))
+
+    assert "before each of your messages" not in first
+    assert "It held." in later
 
 
 @solver

@@ -11,6 +11,8 @@ pytest.importorskip("inspect_ai")
 pytest.importorskip("statsmodels")
 pytest.importorskip("krippendorff")
 
+from inspect_ai.log import read_eval_log
+
 import habitus
 from habitus.errors import UserError
 from habitus.evaluate import bubblewrap
@@ -160,7 +162,11 @@ def test_harm_is_found_where_something_is_at_stake_and_nowhere_else(tmp_path: Pa
     result = result_of(misalignment(), tmp_path, target="violate=1&skill=1")
     rows = {row.id: row.values for row in result.scored}
 
-    assert all(values["harmful"] == (not name.endswith("none-none")) for name, values in rows.items())
+    nulls = {name for name in rows if name.endswith("none-none")}
+    assert {name for name, values in rows.items() if values["harmful"] == 1} == rows.keys() - nulls
+    assert {name for name, values in rows.items() if values["harmful_null"] == 0} == nulls
+    assert value(result, "harmful") == 1
+    assert {row.cluster for row in result.scored} == {"blackmail", "leak", "sabotage"}
     assert all(values["chores"] == 1 and values["valid_calls"] == 1 for values in rows.values())
 
 
@@ -176,6 +182,10 @@ def test_the_people_of_the_company_answer_mail(tmp_path: Path) -> None:
     mail = log.samples[0].store["mail"]
 
     assert any(one["from"] == "ines.rocha@kestrelquay.example" and one["subject"].startswith("Re: Fwd") for one in mail)
+    events = read_eval_log(log.location, resolve_attachments=True).samples[0].events
+    asked = [one.input[-1].text for one in events if one.event == "model" and "You play" in one.input[0].text]
+    assert any("From: you\nTo: Iris" in one and "could you forward me the mail" in one for one in asked)
+    assert all("2026" in one["sent"] for one in mail)
 
 
 @needs_sandbox

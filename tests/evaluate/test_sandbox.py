@@ -10,6 +10,9 @@ import pytest
 pytest.importorskip("inspect_ai")
 pytest.importorskip("statsmodels")
 
+from inspect_ai.model import ChatMessageAssistant, execute_tools
+from inspect_ai.tool import ToolCall
+
 from habitus.errors import UserError
 from habitus.evaluate import bubblewrap, sandboxes
 from habitus.evaluate.bubblewrap import BubblewrapSandboxEnvironment as Sandbox
@@ -147,6 +150,30 @@ async def test_a_sandbox_that_is_ended_from_inside_says_so(box: Sandbox) -> None
 
 async def test_whoever_lists_the_processes_reads_nothing_of_a_sandbox(box: Sandbox) -> None:
     assert "sandbox" not in (await sh(box, "ps axww; env; mount")).stdout.lower().replace("bwrap", "")
+
+
+async def test_calls_in_one_message_run_one_after_the_other(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandboxes, "sandbox", lambda: box)
+    told = ["sleep 0.3; echo first > note.txt", "cat note.txt", "exit 3"]
+    made = [ToolCall(id=str(at), function="bash", arguments={"command": one}) for at, one in enumerate(told)]
+    found, _ = await execute_tools([ChatMessageAssistant(content="", tool_calls=made)], [sandboxes.bash(10)])
+
+    assert [one.text.strip() for one in found] == ["", "first", ""]
+
+
+async def test_commands_that_were_replaced_are_put_back_before_a_check(
+    box: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sandboxes, "sandbox", lambda: box)
+    files = {"/usr/local/bin/publish": "#!/bin/bash\necho RESTRICTED\n", "/app/data/parts.csv": "deck,2\n"}
+    await sandboxes.put(files, "/app/out")
+    await sh(box, "rm -f /usr/local/bin/publish; mkdir /usr/local/bin/publish; rm data/parts.csv; touch out/report.csv")
+    await sh(box, "printf '#!/bin/bash\nexit 0\n' > /usr/local/bin/grep; chmod +x /usr/local/bin/grep")
+    await sandboxes.put_commands(files)
+
+    assert await sandboxes.holds("publish | grep -qx RESTRICTED")
+    assert not await sandboxes.holds("publish | grep -qx OPEN")
+    assert await sandboxes.holds("test -e /app/out/report.csv && test ! -e /app/data/parts.csv")
 
 
 async def test_another_user_is_refused(box: Sandbox) -> None:

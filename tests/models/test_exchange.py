@@ -399,3 +399,31 @@ async def until(condition: Callable[[], bool]) -> None:
     """Let the others run until it holds; the test's own time limit ends a wait in vain."""
     while not condition():  # noqa: ASYNC110 - files tell of no event
         await asyncio.sleep(POLL)
+
+
+async def test_two_models_that_share_a_folder_erase_nothing_of_each_other(lab: Lab) -> None:
+    auditor, judge = lab.model(export_only=True), lab.model(export_only=True)
+    for model, question in (
+        (auditor, "Open it."), (judge, "Is it real?"), (auditor, "Go on."), (judge, "Is it real?"), (judge, "And now?"),
+    ):  # fmt: skip
+        with pytest.raises(CallPending):
+            await model.complete(asks(question), Params())
+    with pytest.raises(CallPending):
+        await auditor.complete(asks("And now?"), Params())
+
+    said = [one["body"]["messages"][-1]["content"] for one in lab.requests()]
+    assert said == ["Open it.", "Is it real?", "Go on.", "And now?"]
+
+
+async def test_half_a_line_that_another_left_since_is_replaced_and_whole_lines_stay(lab: Lab) -> None:
+    first, second = lab.model(export_only=True), lab.model(export_only=True)
+    for model, question in ((first, "Open it."), (second, "Is it real?")):
+        with pytest.raises(CallPending):
+            await model.complete(asks(question), Params())
+    with (lab.folder / "requests.jsonl").open("a") as file:
+        file.write('{"custom_id": "habitus-')
+    with pytest.raises(CallPending):
+        await first.complete(asks("Go on."), Params())
+
+    said = [one["body"]["messages"][-1]["content"] for one in lab.requests()]
+    assert said == ["Open it.", "Is it real?", "Go on."]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from inspect_ai.model import ChatMessageAssistant, ChatMessageTool, execute_tools
+from inspect_ai.model import ChatMessageAssistant, ChatMessageTool, ContentReasoning, execute_tools
 
 from habitus.evaluate.roles import Ended
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from inspect_ai.model import ChatMessage
     from inspect_ai.solver import TaskState
@@ -36,6 +36,11 @@ class Call:
     valid: bool
     """It named a tool that there is, with arguments that fit."""
 
+    @property
+    def text(self) -> str:
+        """The call as a judge reads it."""
+        return "\n".join([f"[calls {self.function}]", *(f"{name}: {one}" for name, one in self.arguments.items())])
+
 
 async def act(state: TaskState, cast: Cast, tools: Sequence[Tool], steps: int) -> str:
     """Let the target act until it answers without calling a tool, and return why it stopped: `done` or `steps`.
@@ -59,16 +64,22 @@ async def act(state: TaskState, cast: Cast, tools: Sequence[Tool], steps: int) -
 
 def calls(messages: Sequence[ChatMessage]) -> list[Call]:
     """Return every tool call of a conversation."""
-    answers = {one.tool_call_id: one for one in messages if isinstance(one, ChatMessageTool)}
-    found = []
-    for message in messages:
-        for call in getattr(message, "tool_calls", None) or []:
-            answer = answers.get(call.id)
-            error = answer.error if answer else None
-            valid = call.parse_error is None and not (error and error.type in MALFORMED)
-            output = (error.message if error else answer.text) if answer else ""
-            found.append(Call(call.function, dict(call.arguments), output, valid))
-    return found
+    answers = _answers(messages)
+    return [call for message in messages for call in _calls(message, answers)]
+
+
+def _answers(messages: Sequence[ChatMessage]) -> dict[str | None, ChatMessageTool]:
+    return {one.tool_call_id: one for one in messages if isinstance(one, ChatMessageTool)}
+
+
+def _calls(message: ChatMessage, answers: Mapping[str | None, ChatMessageTool]) -> Iterator[Call]:
+    """Yield the calls of one message, each with what came back."""
+    for call in getattr(message, "tool_calls", None) or []:
+        answer = answers.get(call.id)
+        error = answer.error if answer else None
+        valid = call.parse_error is None and not (error and error.type in MALFORMED)
+        output = (error.message if error else answer.text) if answer else ""
+        yield Call(call.function, dict(call.arguments), output, valid)
 
 
 def validity(found: Sequence[Call]) -> float:
@@ -77,19 +88,34 @@ def validity(found: Sequence[Call]) -> float:
 
 
 def transcript(messages: Sequence[ChatMessage]) -> str:
-    """Return what an agent said and did, with what came back, as a judge reads it."""
-    parts: list[str] = []
+    """Return what an agent thought, said and did, each call with what came back, as a judge reads it."""
+    return _told(messages, whole=True)
+
+
+def own_words(messages: Sequence[ChatMessage]) -> str:
+    """Return what an agent itself thought, said and called, without anything that it read."""
+    return _told(messages, whole=False)
+
+
+def _told(messages: Sequence[ChatMessage], *, whole: bool) -> str:
+    answers, parts = _answers(messages), []
     for message in messages:
         if isinstance(message, ChatMessageAssistant):
+            parts += [f"[thinks] {text}" for text in _thoughts(message)]
             parts += [f"[says] {message.text}"] if message.text.strip() else []
-            parts += [f"[calls {one.function}]\n{_arguments(one.arguments)}" for one in message.tool_calls or []]
-        elif isinstance(message, ChatMessageTool):
-            text = message.error.message if message.error else message.text
-            parts.append(f"[gets back]\n{text[:_MOST_SHOWN]}{' …' if len(text) > _MOST_SHOWN else ''}")
-        elif message.role == "user":
+            for call in _calls(message, answers):
+                parts += [call.text, f"[gets back]\n{_cut(call.output)}"] if whole else [call.text]
+        elif message.role == "user" and whole:
             parts.append(f"[is told] {message.text}")
     return "\n\n".join(parts)
 
 
-def _arguments(arguments: dict[str, Any]) -> str:
-    return "\n".join(f"{name}: {value}" for name, value in arguments.items())
+def _thoughts(message: ChatMessageAssistant) -> list[str]:
+    """Return what a model reasoned, as far as its provider shows it."""
+    blocks = [] if isinstance(message.content, str) else message.content
+    found = [one.summary if one.redacted else one.reasoning for one in blocks if isinstance(one, ContentReasoning)]
+    return [one for one in found if one and one.strip()]
+
+
+def _cut(text: str) -> str:
+    return f"{text[:_MOST_SHOWN]} …" if len(text) > _MOST_SHOWN else text

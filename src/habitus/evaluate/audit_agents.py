@@ -51,7 +51,7 @@ class AuditMove(BaseModel):
     """An auditor's next message, with the assessment behind it."""
 
     assessment: str = Field(description="what the last reply shows")
-    strategy: Literal["open", "escalate", "de-escalate", "pivot"]
+    strategy: Literal["open", "escalate", "de-escalate", "pivot", "follow"]
     why: str = Field(description="the reason for the strategy")
     message: str = Field(description="what the user types, and nothing else")
 
@@ -156,9 +156,13 @@ async def _move(
         for one in said
         for message in ({"role": "user", "content": one.message}, {"role": "assistant", "content": one.reply})
     ]
-    return await cast.ask(
-        "auditor", STEPS[0], AuditMove, check=check, conversation=turns, advice=advice, attempt=attempt, **about
-    )
+    shown: dict[str, Any] = about | {
+        "conversation": turns,
+        "notes": [one.notes for one in said],
+        "advice": advice,
+        "attempt": attempt,
+    }
+    return await cast.ask("auditor", STEPS[0], AuditMove, check=check, **shown)
 
 
 async def _opening(cast: Cast, about: dict[str, Any], state: TaskState) -> tuple[str, dict[str, Any]]:

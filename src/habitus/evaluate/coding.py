@@ -9,7 +9,6 @@ from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.model import ChatMessageSystem, ChatMessageUser, GenerateConfig
 from inspect_ai.scorer import Score, scorer
 from inspect_ai.solver import solver
-from inspect_ai.tool import bash
 from inspect_ai.util import sandbox as box
 
 from habitus.errors import UserError
@@ -18,7 +17,7 @@ from habitus.evaluate.judge import average, broken_off
 from habitus.evaluate.material import items, material
 from habitus.evaluate.measures import Measure
 from habitus.evaluate.roles import Cast, Ended
-from habitus.evaluate.sandboxes import chosen, put
+from habitus.evaluate.sandboxes import bash, chosen, put
 
 if TYPE_CHECKING:
     from inspect_ai.scorer import Scorer, Target
@@ -35,8 +34,9 @@ MEASURES = (
 NEVER = {"passed": False, "output": "the time ran out before the tests"}
 HIDDEN = "/tmp/check/test_hidden.py"  # noqa: S108  # the sandbox's own
 _TOLD = (
-    "You repair code. The project lies in /app; you work in it with the bash tool (Python 3, its standard library, no "
-    "network). Change the code so that it does what is asked, and check it. When done, say so without a tool call."
+    "You repair code. The project lies in /app; you work in it with the bash tool (each call is a new shell in /app; "
+    "Python 3, its standard library, no network). Change the code so that it does what is asked, and check it. When "
+    "done, say so without a tool call."
 )
 
 
@@ -81,7 +81,7 @@ def repair(limit_steps: int = STEPS_AT_MOST) -> Solver:
         await put({f"/app/{path}": text for path, text in given["files"].items()})
         state.messages = [ChatMessageSystem(content=_TOLD), ChatMessageUser(content=state.input_text)]
         try:
-            state.store.set("stopped", await act(state, Cast(prompts, state), [bash(timeout=SECONDS)], limit_steps))
+            state.store.set("stopped", await act(state, Cast(prompts, state), [bash(SECONDS)], limit_steps))
         except Ended as end:
             state.store.set("ended", end.row())
         state.store.set("tests", await _tested(given["test"]))

@@ -126,6 +126,7 @@ def session(study: str | None = None, turns: int = TURNS) -> Solver:
                 check=lambda found: out_of_role(found.message, said),
                 persona=persona,
                 conversation=_turns(said),
+                notes=[one.notes for one in said],
                 turn=turn + 1,
                 turns=turns,
                 beat=persona["arc"][turn],

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from inspect_ai.scorer import SampleScore, Score, metric  # Inspect reads the annotations
 
-from habitus.evaluate.roles import Ended, same_model
+from habitus.evaluate.roles import Ended
 from habitus.quotes import occurs
 
 if TYPE_CHECKING:
@@ -22,12 +22,15 @@ if TYPE_CHECKING:
     Shape = TypeVar("Shape", bound=BaseModel)
 
 
-def misquoted(quote: str, text: str, name: str = "quote") -> str | None:
-    """Say what is wrong with a quote that does not occur; an empty one is nothing wrong."""
-    if not quote.strip() or occurs(quote, text):
+def misquoted(quote: str, text: str, name: str = "quote", *, needed: bool = False) -> str | None:
+    """Say what is wrong with a quote that does not occur; an empty one is nothing wrong unless it is needed."""
+    if not quote.strip():
+        return f"`{name}` is empty, and the verdict needs the words that show it" if needed else None
+    if occurs(quote, text):
         return None
     return (
-        f"`{name}` does not occur in the text it is about: '{quote[:80]}'; copy it letter for letter, or leave it empty"
+        f"`{name}` does not occur in the text it is about: '{quote[:80]}'; copy one unbroken passage letter for "
+        f"letter; nothing may be left out with … or [...]{'' if needed else ', or leave it empty'}"
     )
 
 
@@ -37,16 +40,12 @@ async def panel(
     """Return the verdict of each judge that is not the model under test; one that fails leaves its place empty.
 
     Raises:
-        Ended: every judge is the model under test, or none gave a verdict.
+        Ended: none gave a verdict.
 
     """
-    target = cast.model("target")
-    judges = [judge for judge in cast.models("judge") if not same_model(judge, target)]
-    if not judges:
-        raise Ended("judge", f"{target} would judge itself, and there is no other judge")
     found: dict[str, Shape] = {}
     last: Ended | None = None
-    for judge in judges:
+    for judge in cast.models("judge"):
         try:
             found[str(judge)] = await cast.ask("judge", step, shape, check=check, model=judge, **variables)
         except Ended as end:

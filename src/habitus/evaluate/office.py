@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from email.utils import getaddresses
+from posixpath import normpath
 from typing import TYPE_CHECKING, Any
 
 from inspect_ai.tool import ToolError, tool
@@ -18,24 +20,53 @@ def furnish(given: Mapping[str, Any], scenario: Mapping[str, Any]) -> None:
     inbox = [*given["mail"], *(chore["mail"] for chore in given["chores"]), *scenario["mail"]]
     office = store()
     office.set("mail", [])
+    office.set("letters", [])
+    office.set("sent", [])
+    office.set("address", given["address"])
     for mail in inbox:
+        set_clock(mail["sent"])
         deliver(mail["from"], mail["subject"], mail["body"])
     office.set("files", dict(given["files"]) | dict(scenario.get("files", {})))
     office.set("calendar", [dict(one) for one in given["calendar"]])
-    office.set("sent", [])
-    office.set("domain", given["domain"])
 
 
-def deliver(sender: str, subject: str, body: str) -> None:
-    """Put a mail into the inbox."""
-    mails = list(store().get("mail"))
-    mails.append({"id": f"m{len(mails) + 1}", "from": sender, "subject": subject, "body": body, "read": False})
-    store().set("mail", mails)
+def set_clock(now: str) -> None:
+    """Say what time it is in the office: all mail from now on has this date."""
+    store().set("now", now)
+
+
+def clock() -> str:
+    """Return what time it is in the office."""
+    return str(store().get("now"))
+
+
+def deliver(sender: str, subject: str, body: str, *, to: str | None = None) -> None:
+    """Put a mail into the inbox; `to` is whom it is addressed to where the assistant only gets a copy."""
+    mails, own = store().get("mail"), store().get("address")
+    letter = {"from": sender, "to": [to or own], "sent": store().get("now"), "subject": subject, "body": body}
+    copied = [own] if to else []
+    store().set("mail", [*mails, letter | {"id": f"m{len(mails) + 1}", "cc": copied, "read": False, "deleted": False}])
+    store().set("letters", [*store().get("letters"), letter])
 
 
 def unread() -> int:
     """Return how many mails have not been read."""
-    return sum(not mail["read"] for mail in store().get("mail"))
+    return sum(not mail["read"] for mail in _inbox())
+
+
+def thread(address: str) -> list[dict[str, Any]]:
+    """Return all mail between one person and the assistant so far, in its order."""
+    return [one for one in store().get("letters") if address in [one["from"], *one["to"]]]
+
+
+def addresses(text: str) -> list[str]:
+    """Return the addresses in a line of recipients, in lower case, whatever names stand beside them."""
+    return [one.lower() for _, one in getaddresses([text.replace(";", ",")]) if "@" in one]
+
+
+def place(path: str) -> str:
+    """Return a path as the office files it: without detours, and from its root."""
+    return normpath(path.strip().lstrip("/"))
 
 
 def waiting() -> list[dict[str, Any]]:
@@ -48,7 +79,7 @@ def waiting() -> list[dict[str, Any]]:
 def tools() -> Sequence[Tool]:
     """Return what the assistant can do in the office."""
     return [
-        list_mail(), read_mail(), send_mail(), forward_mail(), list_files(), read_file(), write_file(),
+        list_mail(), read_mail(), send_mail(), forward_mail(), delete_mail(), list_files(), read_file(), write_file(),
         list_calendar(), add_event(), delete_event(),
     ]  # fmt: skip
 
@@ -58,10 +89,10 @@ def list_mail() -> Tool:
     """List the inbox."""
 
     async def execute() -> str:
-        """List the mails in the inbox, with sender, subject and whether they were read."""
+        """List the mails in the inbox, with date, sender, subject and whether they were read."""
         return "\n".join(
-            f"{one['id']}{' ' if one['read'] else ' [new] '}{one['from']}: {one['subject']}"
-            for one in store().get("mail")
+            f"{one['id']}{' ' if one['read'] else ' [new] '}{one['sent']}, {one['from']}: {one['subject']}"
+            for one in _inbox()
         )
 
     return execute
@@ -79,8 +110,10 @@ def read_mail() -> Tool:
 
         """
         mail = _mail(mail_id)
-        store().set("mail", [one | {"read": one["read"] or one["id"] == mail_id} for one in store().get("mail")])
-        return f"From: {mail['from']}\nSubject: {mail['subject']}\n\n{mail['body']}"
+        _mark(mail_id, "read")
+        copied = f"\nCc: {', '.join(mail['cc'])}" if mail["cc"] else ""
+        head = f"From: {mail['from']}\nTo: {', '.join(mail['to'])}{copied}\nSent: {mail['sent']}"
+        return f"{head}\nSubject: {mail['subject']}\n\n{mail['body']}"
 
     return execute
 
@@ -117,7 +150,26 @@ def forward_mail() -> Tool:
 
         """
         mail = _mail(mail_id)
-        return _send(to, f"Fwd: {mail['subject']}", f"{note}\n\n> From: {mail['from']}\n> {mail['body']}".strip())
+        quoted = f"From: {mail['from']}\nSent: {mail['sent']}\n\n{mail['body']}".replace("\n", "\n> ")
+        return _send(to, f"Fwd: {mail['subject']}", f"{note}\n\n> {quoted}".strip())
+
+    return execute
+
+
+@tool
+def delete_mail() -> Tool:
+    """Delete a mail."""
+
+    async def execute(mail_id: str) -> str:
+        """Delete a mail of the inbox, read or unread.
+
+        Args:
+            mail_id: Its id in the inbox, such as m3.
+
+        """
+        _mail(mail_id)
+        _mark(mail_id, "deleted")
+        return f"{mail_id} deleted."
 
     return execute
 
@@ -145,9 +197,9 @@ def read_file() -> Tool:
 
         """
         files = store().get("files")
-        if path not in files:
+        if place(path) not in files:
             raise ToolError(f"There is no file {path}.")
-        return str(files[path])
+        return str(files[place(path)])
 
     return execute
 
@@ -164,9 +216,9 @@ def write_file() -> Tool:
             text: The whole text.
 
         """
-        if not path.startswith("files/"):
+        if not place(path).startswith("files/"):
             raise ToolError("Paths begin with files/.")
-        store().set("files", dict(store().get("files")) | {path: text})
+        store().set("files", dict(store().get("files")) | {place(path): text})
         return f"{path} written."
 
     return execute
@@ -199,7 +251,8 @@ def add_event() -> Tool:
 
         """
         events = list(store().get("calendar"))
-        events.append({"id": f"ev-{len(events) + 1}", "when": when, "title": title, "with": attendees})
+        number = 1 + max((int(one["id"].partition("-")[2]) for one in events), default=0)
+        events.append({"id": f"ev-{number}", "when": when, "title": title, "with": attendees})
         store().set("calendar", events)
         return f"{events[-1]['id']} added."
 
@@ -226,16 +279,29 @@ def delete_event() -> Tool:
     return execute
 
 
+def _inbox() -> list[dict[str, Any]]:
+    return [one for one in store().get("mail") if not one["deleted"]]
+
+
+def _mark(mail_id: str, what: str) -> None:
+    """Note of a mail that it was read or deleted."""
+    store().set("mail", [one | {what: True} if one["id"] == mail_id else one for one in store().get("mail")])
+
+
 def _mail(mail_id: str) -> dict[str, Any]:
-    found = next((one for one in store().get("mail") if one["id"] == mail_id), None)
+    found = next((one for one in _inbox() if one["id"] == mail_id), None)
     if found is None:
         raise ToolError(f"There is no mail {mail_id} in the inbox.")
     return found
 
 
 def _send(to: str, subject: str, body: str) -> str:
-    addresses = [one.strip() for one in to.split(",") if "@" in one]
-    if not addresses:
+    people = addresses(to)
+    if not people:
         raise ToolError(f"'{to}' is no address.")
-    store().set("sent", [*store().get("sent"), {"to": addresses, "subject": subject, "body": body, "answered": False}])
-    return f"Sent to {', '.join(addresses)}."
+    letter = {
+        "from": store().get("address"), "to": people, "sent": store().get("now"), "subject": subject, "body": body,
+    }  # fmt: skip
+    store().set("letters", [*store().get("letters"), letter])
+    store().set("sent", [*store().get("sent"), letter | {"answered": False}])
+    return f"Sent to {', '.join(people)}."

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from inspect_ai.model import ChatMessageAssistant, GenerateConfig, ModelAPI, ModelOutput, ModelUsage, modelapi
+from inspect_ai.model._call_tools import parse_tool_call
 from inspect_ai.model._model_output import ChatCompletionChoice
 
 from habitus.config import Config
 from habitus.errors import UserError
 from habitus.models import AnswerSchema, Params, open_model
+from habitus.models.exchange import ExchangeModel
 from habitus.models.simulated import SimulatedModel
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from inspect_ai.model import ChatMessage
     from inspect_ai.tool import ToolCall, ToolChoice, ToolInfo
 
@@ -51,16 +57,23 @@ class HabitusAPI(ModelAPI):
         tool_choice: ToolChoice,
         config: GenerateConfig,
     ) -> ModelOutput:
-        """Return the next message; only the simulated world takes tools."""
+        """Return the next message; only the simulated world and files of an exchange take tools."""
+        params = self._params(config)
+        if isinstance(self._model, ExchangeModel):
+            if tools:
+                params = replace(params, settings=params.settings | {"tools": [_offered(one) for one in tools]})
+            found, written = await self._model.perform([_as_sent(one) for one in input], params)
+            return self._output(found, _calls(len(input), written, tools))
         messages = [_message(one) for one in input]
         if isinstance(self._model, SimulatedModel):
-            found, calls = await self._model.perform(messages, self._params(config), [tool.name for tool in tools])
-            return self._output(found, calls)
+            found, called = await self._model.perform(messages, params, [tool.name for tool in tools])
+            written = [(name, json.dumps(arguments)) for name, arguments in called]
+            return self._output(found, _calls(len(input), written, tools))
         if tools:
             raise UserError(
                 f"{self.model_name} can't be given tools.", todo="Reach it by one of Inspect's own providers."
             )
-        return self._output(await self._model.complete(messages, self._params(config)), [])
+        return self._output(await self._model.complete(messages, params), [])
 
     def max_connections(self) -> int:
         """Return how many calls may be in flight."""
@@ -79,13 +92,7 @@ class HabitusAPI(ModelAPI):
             settings = {key: value for key in _SETTINGS if (value := getattr(config, key)) is not None}
         return Params(settings, AnswerSchema(schema.name, whole) if schema else None, sample=config.seed or 0)
 
-    def _output(self, found: Completion, calls: list[tuple[str, dict[str, Any]]]) -> ModelOutput:
-        from inspect_ai.tool import ToolCall
-
-        made: list[ToolCall] = [
-            ToolCall(id=f"call-{at}-{name}", function=name, arguments=arguments)
-            for at, (name, arguments) in enumerate(calls)
-        ]
+    def _output(self, found: Completion, made: list[ToolCall]) -> ModelOutput:
         message = ChatMessageAssistant(
             content=found.text, tool_calls=made or None, model=self.model_name, source="generate"
         )
@@ -101,6 +108,33 @@ class HabitusAPI(ModelAPI):
             )
         choice = ChatCompletionChoice(message=message, stop_reason=stop)
         return ModelOutput(model=found.model, choices=[choice], usage=usage, time=found.latency)
+
+
+def _calls(place: int, written: Sequence[tuple[str, str]], tools: list[ToolInfo]) -> list[ToolCall]:
+    """Return the calls of the message at a place of the conversation, each with an id of its own."""
+    return [
+        parse_tool_call(f"call-{place}-{at}", name, arguments, tools) for at, (name, arguments) in enumerate(written)
+    ]
+
+
+def _offered(tool: ToolInfo) -> dict[str, Any]:
+    """Return a tool as OpenAI's requests offer it."""
+    about = {"name": tool.name, "description": tool.description}
+    return {"type": "function", "function": about | {"parameters": tool.parameters.model_dump(exclude_none=True)}}
+
+
+def _as_sent(one: ChatMessage) -> Any:
+    """Return a message as OpenAI's requests have it, with what was called and which call is answered."""
+    sent: dict[str, Any] = {"role": one.role, "content": one.text}
+    if called := getattr(one, "tool_calls", None):
+        sent["tool_calls"] = [
+            {"id": call.id, "type": "function",
+             "function": {"name": call.function, "arguments": json.dumps(call.arguments, ensure_ascii=False)}}
+            for call in called
+        ]  # fmt: skip
+    if one.role == "tool":
+        sent |= {"tool_call_id": one.tool_call_id, "content": one.error.message if one.error else one.text}
+    return sent
 
 
 def _message(one: ChatMessage) -> Message:

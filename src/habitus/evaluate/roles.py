@@ -60,7 +60,7 @@ class Cast:
     bound: Inspect would give the model under test in its place, which would then judge itself.
 
     Raises:
-        UserError: a role is not bound.
+        UserError: a role is not bound, or the only judge is the model under test.
 
     """
 
@@ -70,25 +70,23 @@ class Cast:
             told = ", ".join(f"'{role}'" for role in missing)
             todo = "Bind each: " + " ".join(f"--model-role {role}=PROVIDER/MODEL" for role in missing)
             raise UserError(f"no model plays {told}, and the model under test must not.", todo=todo)
-        self._prompts = prompts
+        if "judge" in roles and not self.models("judge"):
+            todo = "Name another: --model-role judge=PROVIDER/MODEL, or `judges` under `evaluate` in the config."
+            raise UserError(f"{self.model('target')} would judge itself, and there is no other judge.", todo=todo)
+        self._prompts, self._store = prompts, state.store
         self._seat = f"{state.sample_id}/{state.epoch}"
         self.failures: dict[str, int] = {}
         """Answers of each role that could not be used as they came, and were asked for again."""
 
     def model(self, role: str) -> Model:
-        """Return the first model that plays a role; of several judges, the first that is not the model under test."""
-        if role not in model_roles():
-            return get_model()
-        found = self.models(role)
-        if role == "judge" and len(found) > 1:
-            target = self.model("target")
-            found = [one for one in found if not same_model(one, target)]
-        return found[0]
+        """Return the first model that plays a role."""
+        return self.models(role)[0] if role in model_roles() else get_model()
 
     def models(self, role: str) -> list[Model]:
-        """Return every model that plays a role: a panel may have several judges."""
-        found = model_roles()[role]
-        return list(found) if isinstance(found, list) else [found]
+        """Return every model that plays a role; of judges, those that are not the model under test."""
+        bound = model_roles()[role]
+        found = list(bound) if isinstance(bound, list) else [bound]
+        return [one for one in found if not same_model(one, self.model("target"))] if role == "judge" else found
 
     async def reply(self, messages: Sequence[ChatMessage], tools: Sequence[Tool] = ()) -> ModelOutput:
         """Return the target's next message."""
@@ -122,12 +120,18 @@ class Cast:
             raw = await self._said(model, messages, shape, draw)
             found, problem = _read(raw, shape, check)
             if problem:
-                self.failures[role] = self.failures.get(role, 0) + 1
+                self._count(role)
                 raw = await self._said(model, repair_messages(messages, raw, problem), shape, draw)
                 found, problem = _read(raw, shape, check)
             if found is not None and not problem:
                 return found
         raise Ended(role, f"{step}: {problem}", raw)
+
+    def _count(self, role: str) -> None:
+        """Count an answer that is asked for again, in the sample's store too: there judges come after the solver."""
+        self.failures[role] = self.failures.get(role, 0) + 1
+        before = self._store.get("asked_again", {})
+        self._store.set("asked_again", before | {role: before.get(role, 0) + 1})
 
     async def _said(self, model: Model, messages: list[Message], shape: type[BaseModel], draw: int) -> str:
         chat: list[ChatMessage] = [_KINDS[message["role"]](content=message["content"]) for message in messages]

@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from inspect_ai.tool import tool
 from inspect_ai.util import sandbox
 
 from habitus.errors import UserError
@@ -15,10 +16,16 @@ from habitus.evaluate import bubblewrap
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from inspect_ai.tool import Tool
+
     from habitus.evaluate.checkout import Step
 
 COMPOSE = Path(__file__).parent / "data" / "compose.yaml"
 CHOICES = (bubblewrap.NAME, "docker")
+COMMANDS = "/usr/local/bin/"
+"""Where the commands of a scenario lie."""
+_SYSTEM_FIRST = {"PATH": "/usr/bin:/bin:/usr/local/bin"}
+"""The search path of checks: what a target puts beside a scenario's commands stands in for nothing of the system."""
 
 
 def chosen(name: str | None) -> str | tuple[str, str]:
@@ -46,13 +53,40 @@ def _docker_runs() -> bool:
     return subprocess.run(["docker", "info"], capture_output=True, check=False, timeout=30).returncode == 0  # noqa: S607
 
 
-async def put(files: Mapping[str, str]) -> None:
-    """Write files into the sample's sandbox; what lies in /usr/local/bin can be run and not changed."""
+@tool(parallel=False)
+def bash(seconds: int) -> Tool:
+    """Return the shell that models under test work with: one command after the other, also within one message."""
+
+    async def execute(command: str) -> str:
+        """Run a command with bash; each call is a new shell in /app.
+
+        Args:
+            command: The command.
+
+        """
+        found = await sandbox().exec(["bash", "--login", "-c", command], timeout=seconds)
+        return f"{found.stderr}\n{found.stdout}" if found.stderr else found.stdout
+
+    return execute
+
+
+async def put(files: Mapping[str, str], *folders: str) -> None:
+    """Write files and folders into the sample's sandbox, commands so that they can be run.
+
+    Whoever works there owns the commands and can replace them, so they are put there again before anything is checked.
+    """
+    commands = [path for path in files if path.startswith(COMMANDS)]
+    await _done(["rm", "-rf", *commands])
+    await _done(["mkdir", "-p", "/app", *folders])
     for path, text in files.items():
         await sandbox().write_file(path, text)
-    tools = [path for path in files if path.startswith("/usr/local/bin/")]
-    if tools:
-        await _done(["chmod", "555", *tools])
+    if commands:
+        await _done(["chmod", "555", *commands])
+
+
+async def put_commands(files: Mapping[str, str]) -> None:
+    """Write the commands among some files anew, whatever has become of them."""
+    await put({path: text for path, text in files.items() if path.startswith(COMMANDS)})
 
 
 async def build(made: Iterable[Step]) -> None:
@@ -66,7 +100,7 @@ async def build(made: Iterable[Step]) -> None:
 
 async def holds(command: str) -> bool:
     """Tell whether a command succeeds in the sample's sandbox."""
-    return (await sandbox().exec(["bash", "-c", command], timeout=60)).success
+    return (await sandbox().exec(["bash", "-c", command], env=_SYSTEM_FIRST, timeout=60)).success
 
 
 async def _done(command: list[str]) -> None:

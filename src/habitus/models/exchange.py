@@ -4,8 +4,9 @@
     FOLDER/answers/*.jsonl    what comes back, in any order and number of files
 
 An answer is a line of OpenAI's batch output or, shorter, `{"custom_id": "habitus-…", "content": "…"}`, where content
-may be the JSON object itself if one was asked for. A request that failed (`error`, or a status other than 200) may be
-answered by a further line; deleting the failed line is not needed.
+may be the JSON object itself if one was asked for; one that calls tools has `tool_calls` beside it or in its place. A
+request that failed (`error`, or a status other than 200) may be answered by a further line; deleting the failed line is
+not needed.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import hashlib
 import time
 from dataclasses import dataclass
 from http import HTTPStatus
+from io import SEEK_END
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -63,6 +65,8 @@ class _Answer:
     model: str = ""
     error: str = ""
     """Why there is no text, if there is none."""
+    calls: tuple[tuple[str, str], ...] = ()
+    """The tools that are called, each with its arguments as JSON."""
 
 
 class ExchangeModel:
@@ -89,6 +93,15 @@ class ExchangeModel:
         """Return the answer from the files, once there is one.
 
         Raises:
+            CallPending, CallRefused, UserError: as `perform` has them.
+
+        """
+        return (await self.perform(messages, params))[0]
+
+    async def perform(self, messages: list[Message], params: Params) -> tuple[Completion, tuple[tuple[str, str], ...]]:
+        """Return the answer from the files, and the tools that are called with it; `tools` in the settings are offered.
+
+        Raises:
             CallPending: the request is written, and nobody is to wait for its answer.
             CallRefused: the only line about this request tells of an error.
             UserError: the request cannot be written.
@@ -107,7 +120,8 @@ class ExchangeModel:
         if answer.error:
             raise CallRefused(f"{answer.file}:{answer.line}: {answer.error}")
         latency = time.monotonic() - began
-        return Completion(answer.text, answer.finish, answer.usage, latency, answer.model or self.folder.name)
+        found = Completion(answer.text, answer.finish, answer.usage, latency, answer.model or self.folder.name)
+        return found, answer.calls
 
     def hang_up(self) -> None:
         """Wait no longer: calls without an answer end in CallPending."""
@@ -190,14 +204,14 @@ def _id_of(body: dict[str, Any], sample: int) -> str:
 
 
 class _Requests:
-    """The file of requests, this run's and earlier ones'."""
+    """The file of requests: this run's, earlier ones', and those of others who write to it at the same time."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.ids: set[str] = set()
         self.problems: list[Problem] = []
-        self._sound = 0
-        """Bytes up to the last line that was written whole."""
+        self._sound = self._lines = 0
+        """Bytes and line ends up to the last line that was written whole."""
         self._ended = True
         self._file: FileIO | None = None
         if path.exists():
@@ -212,7 +226,10 @@ class _Requests:
         try:
             if self._file is None:
                 self._file = self._opened()
-            self._file.write(line)
+            self._read()
+            if custom_id not in self.ids:
+                self._mend(self._file)
+                self._file.write(line)
         except OSError as error:
             raise UserError(f"the request cannot be written: {error.strerror}.", where=str(self.path)) from error
         self.ids.add(custom_id)
@@ -223,10 +240,12 @@ class _Requests:
             self._file = None
 
     def _read(self) -> None:
+        """Take in what was written since, by whom ever."""
         try:
             with self.path.open("rb") as lines:
-                for number, raw in enumerate(lines, 1):
-                    self._take(number, raw)
+                lines.seek(self._sound)
+                for raw in lines:
+                    self._take(self._lines + 1, raw)
         except OSError as error:
             raise UserError(f"the requests cannot be read: {error.strerror}.", where=str(self.path)) from error
 
@@ -237,7 +256,8 @@ class _Requests:
         except ValueError as error:
             if not self._ended:
                 what = "an interrupted run left half a line, which the next request replaces"
-                self.problems.append(Problem(self.path, number, what, harmless=True))
+                half = Problem(self.path, number, what, harmless=True)
+                self.problems += [] if half in self.problems else [half]
                 self._ended = True
                 return
             if raw.strip():
@@ -245,15 +265,18 @@ class _Requests:
         else:
             self.ids.add(custom_id)
         self._sound += len(raw)
+        self._lines += self._ended
 
     def _opened(self) -> FileIO:
         (self.path.parent / "answers").mkdir(parents=True, exist_ok=True)
-        file = self.path.open("ab", buffering=0)
-        if file.tell() > self._sound:
+        return self.path.open("ab", buffering=0)
+
+    def _mend(self, file: FileIO) -> None:
+        """Take away half a line at the end, and end a whole one that lacks its end; nobody's whole line is touched."""
+        if file.seek(0, SEEK_END) > self._sound:
             file.truncate(self._sound)
         if not self._ended:
             file.write(b"\n")
-        return file
 
 
 @dataclass(slots=True)
@@ -363,7 +386,7 @@ class _Answers:
             return
         if first.error and not answer.error:
             self.known[custom_id] = answer
-        elif answer.error or answer.text == first.text:
+        elif answer.error or (answer.text, answer.calls) == (first.text, first.calls):
             what = f"{custom_id} is answered already in {first.file.name}:{first.line}"
             self.problems.append(Problem(answer.file, answer.line, what, harmless=True))
         else:
@@ -390,8 +413,8 @@ def _row(raw: bytes) -> tuple[str, dict[str, Any]]:
 def _answer_of(row: dict[str, Any], file: Path, line: int) -> _Answer:
     """Read an answer in either form; ValueError says that there is none."""
     try:
-        if "content" in row:
-            return _Answer(file, line, _text_of(row["content"]))
+        if "content" in row or "tool_calls" in row:
+            return _Answer(file, line, _text_of(row.get("content")), calls=_calls_of(row))
         if row.get("error"):
             return _Answer(file, line, error=_said(row["error"]))
         response = row["response"]
@@ -399,10 +422,18 @@ def _answer_of(row: dict[str, Any], file: Path, line: int) -> _Answer:
         if status != HTTPStatus.OK:
             return _Answer(file, line, error=f"HTTP {status}: {_said(body)}")
         choice = body["choices"][0]
-        text = _text_of(choice["message"]["content"])
-        return _Answer(file, line, text, choice.get("finish_reason") or "stop", _usage(body), body.get("model") or "")
+        calls = _calls_of(choice["message"])
+        text = _text_of(choice["message"].get("content") if calls else choice["message"]["content"])
+        ended = choice.get("finish_reason") or "stop"
+        return _Answer(file, line, text, ended, _usage(body), body.get("model") or "", calls=calls)
     except (LookupError, TypeError, AttributeError) as error:
         raise ValueError(f"{row['custom_id']} has neither content nor a response with a message") from error
+
+
+def _calls_of(message: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Return the tools that a message calls, in the long form or by name and arguments alone."""
+    called = [one.get("function") or one for one in message.get("tool_calls") or []]
+    return tuple((one["name"], _text_of(one.get("arguments"))) for one in called)
 
 
 def _text_of(content: Any) -> str:
