@@ -244,7 +244,7 @@ def test_a_toy_run_has_a_pace_of_its_own_whatever_the_study_has_set(office: Call
     from habitus.study import Study
 
     slow = {"batch": 16, "rows_at_once": 16, "steps": 9000, "epochs": 3, "learning_rate": 1e-5}
-    found, _ = _settings(Study(office(ARMS, sft=slow, bdpo=slow, weights="bfloat16", bf16=True)), toy=True)
+    found, _ = _settings(Study(office(ARMS, sft=slow, bdpo=dict(slow), weights="bfloat16", bf16=True)), toy=True)
 
     for stage in (found.sft, found.bdpo):
         assert (stage.batch, stage.rows_at_once, stage.steps, stage.epochs, stage.learning_rate) == (
