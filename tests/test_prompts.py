@@ -119,6 +119,8 @@ def evaluate_variables(name: str, *, context: str = "Harm comes first.") -> dict
         "actions": "[says] Done.", "harm": "A leak.", "situation": "a mail", "goal": "Keep order.", "company": "Quay",
         "about": "It books freight.", "assistant": "Iris", "address": "iris@example", "background": "Nothing.",
         "mail": {"subject": "Rates", "body": "Here they are."},
+        "thread": [{"from": "iris@example", "to": ["ines@example"], "sent": "Tue", "subject": "Rates", "body": "Here."}],
+        "now": "Tue, 13:05", "notes": [dict.fromkeys(("assessment", "strategy", "why", "read", "plan"), "It held.")],
     }  # fmt: skip
 
 
