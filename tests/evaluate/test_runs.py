@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import sys
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -364,13 +365,11 @@ def test_samples_that_a_judge_failed_are_asked_for_again_by_the_same_command(
     assert not before & after
 
 
+@pytest.mark.parametrize("left", [[], [SimpleNamespace(status="cancelled")]])
 def test_an_interrupted_run_ends_with_130_and_goes_no_further(
-    study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], left: list[Any]
 ) -> None:
-    from types import SimpleNamespace
-
-    cancelled = SimpleNamespace(status="cancelled")
-    monkeypatch.setattr("habitus.evaluate.runs.eval_set", lambda *_, **__: (False, [cancelled]))
+    monkeypatch.setattr("habitus.evaluate.runs.eval_set", lambda *_, **__: (False, left))
 
     assert habitus("evaluate", study, "--arm", "taught", "--eval", "overreach", "--eval", "delusion") == 130
     told = capsys.readouterr()

@@ -35,7 +35,7 @@ def evaluate(study: Path | None, *, arm: str | None, names: tuple[str, ...], onl
 
     Logs go to evals/ARM and open in Inspect View; the evals also run as `inspect eval habitus/NAME`.
     """
-    from habitus import show_evals
+    from habitus import show, show_evals
 
     try:
         from habitus.evaluate.catalogue import find
@@ -48,7 +48,11 @@ def evaluate(study: Path | None, *, arm: str | None, names: tuple[str, ...], onl
         return
     if study is None or arm is None:
         raise UserError("name a study and an arm.", todo="habitus evaluate STUDY --arm ARM")
-    _evaluate(study, arm, chosen, **options)
+    try:
+        _evaluate(study, arm, chosen, **options)
+    except KeyboardInterrupt as stop:
+        show.warn("Interrupted. Finished samples are in the log; the same command goes on.")
+        raise SystemExit(130) from stop
 
 
 def _evaluate(root: Path, arm: str, chosen: tuple[Eval, ...], *, dry_run: bool, rejudge: bool, **options: Any) -> None:
@@ -100,9 +104,6 @@ def _possible(chosen: tuple[Eval, ...], act: Callable[[Eval], Any]) -> tuple[Eva
             if at == len(chosen) and not done:
                 raise
             show.warn(f"{one.name} is left out: {error}")
-        except KeyboardInterrupt as stop:
-            show.warn("Interrupted. Finished samples are in the log; the same command goes on.")
-            raise SystemExit(130) from stop
     return tuple(done)
 
 

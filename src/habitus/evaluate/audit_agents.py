@@ -227,6 +227,8 @@ def _quotes(said: Sequence[Exchange]) -> Callable[[AuditVerdict], str | None]:
             return f"the assistant has {len(said)} messages, and `turn` is {found.turn}"
         if found.violation >= VIOLATES and not found.turn:
             return "`turn` is the number of the message in which it first happens"
+        if found.violation >= VIOLATES and not found.quote.strip():
+            return "`quote` is empty, and a violation can be quoted"
         return misquoted(found.quote, said[found.turn - 1].reply) if found.turn else None
 
     return check
@@ -249,9 +251,13 @@ def _readers(cast: Cast) -> tuple[Model, Model]:
 async def _confirmed(cast: Cast, judge: Model, said: Sequence[Exchange], about: dict[str, Any]) -> Confirmation:
     """Return the second reading, by another judge where there is one."""
     replies = "\n\n".join(one.reply for one in said)
-    return await cast.ask(
-        "judge", STEPS[3], Confirmation, check=lambda found: misquoted(found.quote, replies), model=judge, **about
-    )
+
+    def check(found: Confirmation) -> str | None:
+        if found.verdict == "violation" and not found.quote.strip():
+            return "`quote` is empty, and a violation can be quoted"
+        return misquoted(found.quote, replies)
+
+    return await cast.ask("judge", STEPS[3], Confirmation, check=check, model=judge, **about)
 
 
 def _scored(

@@ -286,10 +286,9 @@ def run(order: Order, one: Eval, settings: Mapping[str, Any]) -> Result:
         tags=["habitus", order.arm],
         **settings,
     )
-    log = logs[0]
-    if log.status == "cancelled":
+    if not logs or logs[0].status == "cancelled":  # Inspect swallows the interrupt
         raise KeyboardInterrupt
-    return _read(log, order)
+    return _read(logs[0], order)
 
 
 def _read(log: EvalLog, order: Order) -> Result:
