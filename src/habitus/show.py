@@ -117,7 +117,8 @@ def table(
     over = sum(widths) + 2 * len(widths) + 2 - out.width
     texts = [at for at, (_, side) in enumerate(columns) if side == "left" and at > 0]
     figures = [at for at, (_, side) in enumerate(columns) if side == "right" and at > 0]
-    for giving, narrowest in ((texts, NARROWEST), ([0], NARROWEST_NAME), (figures, NARROWEST)):
+    stages = ((texts, NARROWEST_NAME), ([0], NARROWEST_NAME), (figures, NARROWEST), (texts, NARROWEST))
+    for giving, narrowest in stages:
         while over > 0 and max((widths[at] for at in giving), default=0) > narrowest:
             widths[max(giving, key=widths.__getitem__)] -= 1
             over -= 1

@@ -174,7 +174,7 @@ def test_it_fits_a_phone(browser: Any, study: Path, scheme: str) -> None:
     reader.sees("#record h2", "chat-0000000")
     assert not reader.page.is_visible("#rows")
     reader.page.click("text=all records")
-    assert reader.page.is_visible("#rows")
+    reader.page.wait_for_selector("#rows", state="visible")
     reader.page.close()
     assert reader.errors == []
 

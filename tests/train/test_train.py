@@ -240,11 +240,11 @@ def test_nothing_calls_home_however_the_libraries_come_to_be_imported(office: Ca
 
 
 def test_a_toy_run_has_a_pace_of_its_own_whatever_the_study_has_set(office: Callable[..., Path]) -> None:
-    from habitus.cli.train import _settings
+    from habitus.cli.train import settings
     from habitus.study import Study
 
     slow = {"batch": 16, "rows_at_once": 16, "steps": 9000, "epochs": 3, "learning_rate": 1e-5}
-    found, _ = _settings(Study(office(ARMS, sft=slow, bdpo=dict(slow), weights="bfloat16", bf16=True)), toy=True)
+    found, _ = settings(Study(office(ARMS, sft=slow, bdpo=dict(slow), weights="bfloat16", bf16=True)), toy=True)
 
     for stage in (found.sft, found.bdpo):
         assert (stage.batch, stage.rows_at_once, stage.steps, stage.epochs, stage.learning_rate) == (

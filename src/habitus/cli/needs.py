@@ -68,7 +68,8 @@ def possible(order: Order, evals: list[Eval]) -> tuple[list[Eval], dict[str, str
         try:
             order.task(one)
         except UserError as error:
-            left[one.name] = error.what
+            if "no answers to compare with" not in error.what:  # the baseline, whose evals come first, will have them
+                left[one.name] = error.what
     if left and order.study.config.evaluate.evals:
         name, why = next(iter(left.items()))
         raise UserError(f"'{name}' can't be run: {why}", where="config.yaml, evaluate.evals", todo="Leave it out.")

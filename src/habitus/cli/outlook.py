@@ -49,7 +49,7 @@ def print_plan(study: Study, arms: tuple[str, ...], skip: tuple[str, ...]) -> No
     show.heading(f"the plan of {study.root}")
     ahead = [part for part in parts if part.stands.state != "done"]
     show.table(
-        [("step", "left"), ("what", "left"), ("", "left"), ("calls", "right"), ("cost", "right"),
+        [("what", "left"), ("step", "left"), ("", "left"), ("calls", "right"), ("cost", "right"),
          ("steps", "right"), ("memory", "right"), ("time", "right")],
         [_cells(part) for part in parts],
         total=["", "", f"{len(parts) - len(ahead):,} of {len(parts):,} done", *_totals(ahead)],
@@ -67,11 +67,11 @@ def _cells(part: Part) -> list[str]:
     from habitus.show_train import size
 
     if part.stands.state == "done":
-        return [part.step, part.what, part.stands.words, *[""] * 5]
+        return [part.what, part.step, part.stands.words, *[""] * 5]
     asks = part.step != "train"
     return [
-        part.step,
         part.what,
+        part.step,
         part.stands.words,
         "" if not asks else LATER if part.calls is None else f"{part.calls:,.0f}",
         "" if not asks else LATER if part.dollars is None else dollars(part.dollars),
@@ -176,7 +176,6 @@ def _steps(study: Study, arm: Arm) -> str:
 def _evals(study: Study, arms: tuple[str, ...], runs: Sequence[Run]) -> Iterator[Part]:
     """Yield a line for the evals of every model, trained or not yet."""
     from habitus import show
-    from habitus.evaluate.runs import plan
 
     seeds = study.config.train.seeds
     pairs = [(run.arm, run.seed) for run in runs] or [(name, seed) for name in study.config.arms for seed in seeds]
@@ -184,7 +183,7 @@ def _evals(study: Study, arms: tuple[str, ...], runs: Sequence[Run]) -> Iterator
     for order in orders(study, pairs, arms):
         named, left = possible(order, evals)
         told |= left.items()
-        plans = [plan(order, one) for one in named]
+        plans = standing.plans(order, named)
         yield _eval(order.arm, standing.evals(order, plans), plans)
     for name, why in sorted(told):
         show.note(f"{name} is left out: {why}")
@@ -195,4 +194,4 @@ def _eval(arm: str, stands: Standing, plans: Sequence[Plan]) -> Part:
     calls = sum(sum(one.calls.values()) for one in missing)
     known = [one.dollars for one in missing if one.dollars is not None]
     cost = sum(known) if len(known) == len(missing) else None
-    return Part("evaluate", f"{arm.replace('/', ' ')}: {', '.join(one.name for one in plans)}", stands, calls, cost)
+    return Part("evaluate", arm.replace("/", " ").replace("seed-", "seed "), stands, calls, cost)

@@ -129,7 +129,6 @@ def _evaluate(study: Study, arms: tuple[str, ...]) -> list[str]:
     """Run the evals of every arm that is trained, and return which are missing and why."""
     from habitus import show
     from habitus.cli import standing
-    from habitus.evaluate.runs import plan
 
     models = study.root / "models"
     found = standing.planned(study).runs
@@ -137,7 +136,7 @@ def _evaluate(study: Study, arms: tuple[str, ...]) -> list[str]:
     evals, bad = chosen_evals(study), []
     for order in orders(study, runs, arms):
         named, left = possible(order, evals)
-        stands = standing.evals(order, [plan(order, one) for one in named])
+        stands = standing.evals(order, standing.plans(order, named))
         for name, why in left.items():
             show.note(f"{order.arm}: {name} is left out: {why}")
         if stands.state == "done":

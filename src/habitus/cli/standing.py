@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from habitus.errors import UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
+    from habitus.evaluate.catalogue import Eval
     from habitus.evaluate.runs import Order, Plan
     from habitus.generate.kinds import Job
     from habitus.study import Study
@@ -99,6 +101,19 @@ def model(run: Run, models: Path) -> Standing:
     if found.state in {"stale", "failed"}:
         return Standing("stale" if found.state == "stale" else "failed", found.why)
     return Standing("done") if found.state == "was done" else Standing("to do", "begun" * (found.state == "begun"))
+
+
+def plans(order: Order, chosen: Sequence[Eval]) -> list[Plan]:
+    """Return the plan of each eval; of one that waits for the baseline's answers, one that tells nothing but that."""
+    from habitus.evaluate.runs import Plan, plan
+
+    found = []
+    for one in chosen:
+        try:
+            found.append(plan(order, one))
+        except UserError:
+            found.append(Plan(one.name, samples=1, calls={}, dollars=None, finished=0, measured=False))
+    return found
 
 
 def evals(order: Order, plans: list[Plan]) -> Standing:
