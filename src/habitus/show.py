@@ -38,7 +38,7 @@ NO_TERMINAL = 120
 
 FINDINGS_OF_A_KIND = 3
 NARROWEST = 8
-NARROWEST_NAME = 24
+NARROWEST_NAME = 32
 """Characters that a column of text, and the first one, keep in any table."""
 
 
