@@ -180,3 +180,15 @@ def _text(value: Any, name: str) -> str:
     if isinstance(value, str):
         return value
     raise Unreadable(f"'{name}' is no text")
+
+
+def are_messages(value: Any) -> bool:
+    """Tell whether something is a conversation of at least one message."""
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(
+            isinstance(one, dict) and isinstance(one.get("role"), str) and isinstance(one.get("content"), str)
+            for one in value
+        )
+    )

@@ -19,7 +19,6 @@ from typing import Any, Literal, overload
 
 from inspect_ai.util import ExecResult, SandboxEnvironment, sandboxenv
 from inspect_ai.util._sandbox.environment import (
-    SandboxConnection,
     SandboxEnvironmentConfigType,
     SandboxUnavailableError,
     SandboxUserUnsupportedError,
@@ -178,10 +177,6 @@ class BubblewrapSandboxEnvironment(SandboxEnvironment):
         found = _raised(await self._ask("read", file=_absolute(file)), file)
         data = base64.b64decode(found["data"])
         return data.decode() if text else data
-
-    async def connection(self, *, user: str | None = None) -> SandboxConnection:
-        """Refuse: nobody logs into this sandbox from outside."""
-        raise NotImplementedError
 
     def hand_over_warden(self) -> None:
         """Send what is to run inside, and its limits."""

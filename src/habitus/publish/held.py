@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from habitus.errors import UserError, nearest
-from habitus.shapes import COLUMNS
+from habitus.shapes import COLUMNS, are_messages
 from habitus.study import read_rows
 
 if TYPE_CHECKING:
@@ -102,18 +102,6 @@ def flaw(row: dict[str, Any], shape: Shape) -> str | None:
         return None if isinstance(row["text"], str) else "'text' is no text."
     bad = next((column for column in COLUMNS[shape] if not are_messages(row[column])), None)
     return bad and f"'{bad}' is no list of messages with 'role' and 'content'."
-
-
-def are_messages(value: Any) -> bool:
-    """Tell whether something is a conversation of at least one message."""
-    return (
-        isinstance(value, list)
-        and bool(value)
-        and all(
-            isinstance(one, dict) and isinstance(one.get("role"), str) and isinstance(one.get("content"), str)
-            for one in value
-        )
-    )
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from habitus.errors import UserError
-from habitus.shapes import COLUMNS, Unreadable, recognise
+from habitus.shapes import COLUMNS, Unreadable, are_messages, recognise
 from habitus.sources import HUB, Broken, open_source
 from habitus.study import read_rows
 
@@ -170,7 +170,7 @@ def _text_flaw(row: Row) -> str | None:
 
 def _turns_flaw(row: Row, shape: Shape) -> str | None:
     """Say why a conversation can't be trained on."""
-    if not all(_are_messages(part) for part in row.content.values()):
+    if not all(are_messages(part) for part in row.content.values()):
         return "this row is no list of messages with 'role' and 'content'."
     roles = [one["role"] for one in row.content["messages" if shape == "chats" else "prompt"]]
     turns = roles[1:] if roles[0] in {"system", "developer"} else roles
@@ -190,14 +190,3 @@ def _turns_flaw(row: Row, shape: Shape) -> str | None:
         ),
     }
     return next((reason for reason, holds in reasons.items() if holds), None)
-
-
-def _are_messages(part: Any) -> bool:
-    return (
-        isinstance(part, list)
-        and bool(part)
-        and all(
-            isinstance(one, dict) and isinstance(one.get("role"), str) and isinstance(one.get("content"), str)
-            for one in part
-        )
-    )
