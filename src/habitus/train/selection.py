@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 LEVELS = {"broad": {"broad", "strict"}, "strict": {"strict"}}
 """The verdicts that count from a level on."""
-RATE_ALL = (
+ADVICE = (
     "Rate every row and not a sample, or write the filtered dataset with `habitus audit filter` and train on that."
 )
 
@@ -80,7 +80,7 @@ def _of_patterns(study: Study, wanted: Selection, here: set[str]) -> set[str]:
         )
     if missing := len(here - judged):
         what = f"{missing:,} of {len(here):,} rows have not been rated, so it is not known which of them to leave out."
-        raise UserError(what, where=str(path), todo=RATE_ALL)
+        raise UserError(what, where=str(path), todo=ADVICE)
     return found
 
 
