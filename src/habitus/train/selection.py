@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 
 LEVELS = {"broad": {"broad", "strict"}, "strict": {"strict"}}
 """The verdicts that count from a level on."""
-ADVICE = (
-    "Rate every row and not a sample, or write the filtered dataset with `habitus audit filter` and train on that."
-)
+ADVICE = "Rate every row and not a sample, or write the filtered dataset with `habitus audit filter` and train on that."
 
 
 def left_out(study: Study, wanted: Selection, pool: Pool) -> set[str]:
