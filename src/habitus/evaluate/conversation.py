@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from inspect_ai.model import ChatMessageUser
 
-from habitus.evaluate.roles import Ended
+from habitus.evaluate.roles import Cast, Ended
 
 if TYPE_CHECKING:
     from inspect_ai.model import ChatMessage, ModelOutput
-    from inspect_ai.solver import TaskState
+    from inspect_ai.solver import Generate, Solver, TaskState
 
-    from habitus.evaluate.roles import Cast
+    from habitus.prompts import Prompts
 
 _NOT_A_PERSON = re.compile(
     r"\bas an AI (?:language model|assistant)\b|^\W*as an AI,? I\b"
@@ -93,3 +93,14 @@ def out_of_role(message: str, said: list[Exchange], *, labels: bool = True) -> s
 def listed(messages: list[ChatMessage]) -> list[dict[str, str]]:
     """Return messages as prompts show them."""
     return [{"role": one.role, "content": one.text} for one in messages]
+
+
+def one_answer(prompts: Prompts, *roles: str) -> Solver:
+    """Return the solver of an eval in which the model under test answers once."""
+
+    async def solve(state: TaskState, generate: Generate) -> TaskState:  # Inspect's own signature
+        state.output = await Cast(prompts, state, *roles).reply(state.messages)
+        state.messages.append(state.output.message)
+        return state
+
+    return solve

@@ -14,6 +14,7 @@ from inspect_ai.scorer import Score, scorer
 from inspect_ai.solver import solver
 from pydantic import BaseModel, Field
 
+from habitus.evaluate.conversation import one_answer
 from habitus.evaluate.judge import average, failed
 from habitus.evaluate.material import CONTROL, WHOLE, items, material
 from habitus.evaluate.measures import Measure
@@ -99,14 +100,7 @@ def knowledge(
 @solver
 def answered(study: str | None = None) -> Solver:
     """Ask the question."""
-    prompts = material("knowledge", study, None).prompts
-
-    async def solve(state: TaskState, generate: Generate) -> TaskState:
-        state.output = await Cast(prompts, state, *ROLES).reply(state.messages)
-        state.messages.append(state.output.message)
-        return state
-
-    return solve
+    return one_answer(material("knowledge", study, None).prompts, *ROLES)
 
 
 @solver

@@ -13,6 +13,7 @@ from inspect_ai.scorer import Score, scorer
 from inspect_ai.solver import solver
 from pydantic import BaseModel, Field
 
+from habitus.evaluate.conversation import one_answer
 from habitus.evaluate.judge import average, failed, misquoted
 from habitus.evaluate.material import items, material
 from habitus.evaluate.measures import Measure
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from inspect_ai.scorer import Scorer, Target
-    from inspect_ai.solver import Generate, Solver, TaskState
+    from inspect_ai.solver import Solver, TaskState
 
     from habitus.evaluate.results import Result
 
@@ -90,14 +91,7 @@ def _patterns(path: str | None) -> list[dict[str, str]]:
 @solver
 def plain_answer(study: str | None = None) -> Solver:
     """Answer the request."""
-    prompts = material("overreach", study, None).prompts
-
-    async def solve(state: TaskState, generate: Generate) -> TaskState:
-        state.output = await Cast(prompts, state, *ROLES).reply(state.messages)
-        state.messages.append(state.output.message)
-        return state
-
-    return solve
+    return one_answer(material("overreach", study, None).prompts, *ROLES)
 
 
 @scorer(metrics={"*": [average()]})

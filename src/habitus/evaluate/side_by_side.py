@@ -17,6 +17,7 @@ from inspect_ai.solver import solver
 from pydantic import BaseModel
 
 from habitus.errors import UserError
+from habitus.evaluate.conversation import one_answer
 from habitus.evaluate.judge import average, failed
 from habitus.evaluate.material import items, material
 from habitus.evaluate.measures import Measure
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from inspect_ai.scorer import Scorer, Target
-    from inspect_ai.solver import Generate, Solver, TaskState
+    from inspect_ai.solver import Solver, TaskState
 
     from habitus.evaluate.results import Result, Row
 
@@ -100,14 +101,7 @@ def _samples(path: str | None) -> list[Sample]:
 @solver
 def ordinary_answer(study: str | None = None) -> Solver:
     """Answer the prompt."""
-    prompts = material("side_by_side", study, None).prompts
-
-    async def solve(state: TaskState, generate: Generate) -> TaskState:
-        state.output = await Cast(prompts, state, *ROLES).reply(state.messages)
-        state.messages.append(state.output.message)
-        return state
-
-    return solve
+    return one_answer(material("side_by_side", study, None).prompts, *ROLES)
 
 
 @scorer(metrics={"*": [average()]})
