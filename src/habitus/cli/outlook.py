@@ -11,7 +11,7 @@ from habitus.cli.needs import audited, chosen_evals, needed, orders, possible
 from habitus.cli.standing import Standing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from habitus.evaluate.runs import Plan
     from habitus.forecast import StepEstimate
@@ -46,14 +46,14 @@ def print_plan(study: Study, arms: tuple[str, ...], skip: tuple[str, ...]) -> No
     verbs = {"generate": _datasets(study), "audit": _audits(study), "train": _models(study, runs)}
     verbs["evaluate"] = _evals(study, arms, runs)
     parts = [part for verb, found in verbs.items() if verb not in skip for part in found]
-    show.heading(f"the plan of {study.root}")
     ahead = [part for part in parts if part.stands.state != "done"]
-    show.table(
-        [("what", "left"), ("step", "left"), ("", "left"), ("calls", "right"), ("cost", "right"),
-         ("steps", "right"), ("memory", "right"), ("time", "right")],
-        [_cells(part) for part in parts],
-        total=["", "", f"{len(parts) - len(ahead):,} of {len(parts):,} done", *_totals(ahead)],
-    )  # fmt: skip
+    show.heading(f"the plan of {study.root}: {len(parts) - len(ahead):,} of {len(parts):,} parts done")
+    asking, training = ([part for part in parts if (part.step == "train") is trains] for trains in (False, True))
+    if asking:
+        _print_asking(asking)
+    if training:
+        show.say()
+        _print_training(training)
     show.say("  what is done counts for nothing; what stands as · is known once the steps before it are done")
     for part in ahead:
         if part.stands.why:
@@ -61,41 +61,45 @@ def print_plan(study: Study, arms: tuple[str, ...], skip: tuple[str, ...]) -> No
     show.next_command(f"habitus run {study.root}")
 
 
-def _cells(part: Part) -> list[str]:
+def _print_asking(parts: Sequence[Part]) -> None:
+    """Print the parts that ask models for answers, with the sum of what is ahead."""
     from habitus import show
     from habitus.models.costs import dollars
+
+    def cells(part: Part) -> list[str]:
+        figures = [_figure(part.calls, "{:,.0f}".format), _figure(part.dollars, dollars)]
+        return [part.what, part.step, part.stands.words, *(["", ""] if part.stands.state == "done" else figures)]
+
+    ahead = [part for part in parts if part.stands.state != "done"]
+    sums = [_sum((one.calls for one in ahead), "{:,.0f}".format), _sum((one.dollars for one in ahead), dollars)]
+    columns = [("answers of models", "left"), ("step", "left"), ("", "left"), ("calls", "right"), ("cost", "right")]
+    show.table(columns, [cells(part) for part in parts], total=["", "", "", *sums])
+
+
+def _print_training(parts: Sequence[Part]) -> None:
+    """Print the runs of training, with the sum of what is ahead."""
+    from habitus import show
     from habitus.show_train import size
 
-    if part.stands.state == "done":
-        return [part.what, part.step, part.stands.words, *[""] * 5]
-    asks = part.step != "train"
-    return [
-        part.what,
-        part.step,
-        part.stands.words,
-        "" if not asks else LATER if part.calls is None else f"{part.calls:,.0f}",
-        "" if not asks else LATER if part.dollars is None else dollars(part.dollars),
-        part.optimiser_steps,
-        "" if asks else LATER if part.memory is None else size(part.memory),
-        "" if asks else LATER if part.seconds is None else show.clock(part.seconds),
-    ]
+    def cells(part: Part) -> list[str]:
+        figures = [part.optimiser_steps, _figure(part.memory, size), _figure(part.seconds, show.clock)]
+        return [part.what, part.stands.words, *(["", "", ""] if part.stands.state == "done" else figures)]
+
+    ahead = [part for part in parts if part.stands.state != "done"]
+    columns = [("training", "left"), ("", "left"), ("steps", "right"), ("memory", "right"), ("time", "right")]
+    total = ["", "", "", "", _sum((one.seconds for one in ahead), show.clock)]
+    show.table(columns, [cells(part) for part in parts], total=total)
 
 
-def _totals(ahead: Sequence[Part]) -> list[str]:
-    """Return the last five columns of the line beneath: a sum, and a mark where it is not the whole."""
-    from habitus import show
-    from habitus.models.costs import dollars
+def _figure(value: float | None, told: Callable[[float], str]) -> str:
+    return LATER if value is None else told(value)
 
-    def summed(known: Iterable[float | None]) -> tuple[float, str]:
-        values = list(known)
-        return sum(one for one in values if one is not None), " + ·" * (None in values)
 
-    asking = [part for part in ahead if part.step != "train"]
-    training = [part for part in ahead if part.step == "train"]
-    calls, more = summed(part.calls for part in asking)
-    cost, unpriced = summed(part.dollars for part in asking)
-    seconds, longer = summed(part.seconds for part in training)
-    return [f"{calls:,.0f}{more}", f"{dollars(cost)}{unpriced}", "", "", f"{show.clock(seconds)}{longer}"]
+def _sum(values: Iterable[float | None], told: Callable[[float], str]) -> str:
+    """Return a sum, with a mark where it is not the whole."""
+    known = list(values)
+    found = [one for one in known if one is not None]
+    return LATER if known and not found else f"{told(sum(found))}{' + ·' if len(found) < len(known) else ''}"
 
 
 def _summed(rows: Sequence[StepEstimate]) -> tuple[float, float | None]:
