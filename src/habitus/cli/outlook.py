@@ -47,14 +47,15 @@ def print_plan(study: Study, arms: tuple[str, ...], skip: tuple[str, ...]) -> No
     verbs["evaluate"] = _evals(study, arms, runs)
     parts = [part for verb, found in verbs.items() if verb not in skip for part in found]
     ahead = [part for part in parts if part.stands.state != "done"]
-    show.heading(f"the plan of {study.root}: {len(parts) - len(ahead):,} of {len(parts):,} parts done")
+    show.heading(f"the plan of {study.root}")
     asking, training = ([part for part in parts if (part.step == "train") is trains] for trains in (False, True))
     if asking:
         _print_asking(asking)
     if training:
         show.say()
         _print_training(training)
-    show.say("  what is done counts for nothing; what stands as · is known once the steps before it are done")
+    done = f"{len(parts) - len(ahead):,} of {len(parts):,} done"
+    show.say(f"  {done}, which counts for nothing; what stands as · is known once the steps before it are done")
     for part in ahead:
         if part.stands.why:
             show.say(f"  {part.step} {part.what}: {part.stands.words}")
