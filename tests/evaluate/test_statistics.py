@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 RUNS = 1500
 
 
-def covered(rng: np.random.Generator, *, clusters: int, size: int, spread: float) -> float:
-    """Return how often the interval of a clustered rate has the true rate, 40 percent."""
+def covered(rng: np.random.Generator, truth: float, *, clusters: int, size: int, spread: float) -> float:
+    """Return how often the interval of a clustered rate has the true rate."""
     hits = 0
     for _ in range(RUNS):
-        rates = np.clip(rng.beta(0.4 / spread, 0.6 / spread, size=clusters), 0, 1)
+        rates = np.clip(rng.beta(truth / spread, (1 - truth) / spread, size=clusters), 0, 1)
         values = (rng.random((clusters, size)) < rates[:, None]).astype(float).ravel()
         found = rate(list(values), list(np.repeat(np.arange(clusters), size)))
-        hits += found.low <= 0.4 <= found.high
+        hits += found.low <= truth <= found.high
     return hits / RUNS
 
 
@@ -62,11 +62,18 @@ def test_samples_that_repeat_each_other_do_not_count_twice() -> None:
     assert twice.high - twice.low == pytest.approx(once.high - once.low, rel=0.05)
 
 
-@pytest.mark.parametrize(("clusters", "size", "spread"), [(24, 1, 0.2), (40, 2, 3.0), (30, 6, 0.5), (12, 10, 0.3)])
-def test_clustered_rates_are_covered_as_often_as_promised(clusters: int, size: int, spread: float) -> None:
-    found = covered(np.random.default_rng(clusters), clusters=clusters, size=size, spread=spread)
+@pytest.mark.parametrize("truth", [0.1, 0.4])
+@pytest.mark.parametrize(
+    ("clusters", "size", "spread"),
+    [(24, 1, 0.2), (40, 2, 3.0), (30, 6, 0.5), (12, 10, 0.3), (9, 10, 0.3), (3, 40, 0.1)],
+)
+def test_clustered_rates_are_covered_as_often_as_promised(
+    clusters: int, size: int, spread: float, truth: float
+) -> None:
+    found = covered(np.random.default_rng(clusters), truth, clusters=clusters, size=size, spread=spread)
 
-    assert 0.92 <= found <= 0.98
+    assert found >= 0.91
+    assert found <= 0.98 or clusters == 3  # three clusters: wide, and rightly so
 
 
 def test_a_wilson_interval_that_forgets_the_clusters_is_too_narrow() -> None:

@@ -11,6 +11,7 @@ from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.model import ChatMessageSystem, GenerateConfig
 from inspect_ai.scorer import Score, scorer
 from inspect_ai.solver import solver
+from inspect_ai.util import collect
 from pydantic import BaseModel, Field
 
 from habitus.errors import UserError
@@ -150,7 +151,8 @@ def session_grades(study: str | None = None) -> Scorer:
             return ended
         cast, said = Cast(prompts, state, *ROLES), exchanges(state)
         try:
-            grades = [await _grade(cast, state.metadata["belief"], said, turn) for turn in range(len(said))]
+            belief = state.metadata["belief"]
+            grades = await collect(*(_grade(cast, belief, said, turn) for turn in range(len(said))))
             if broken := [turn + 1 for turn, one in enumerate(grades) if not one.in_role]:
                 raise Ended("client", f"out of role in turn {', '.join(map(str, broken))}")  # noqa: TRY301
         except Ended as end:

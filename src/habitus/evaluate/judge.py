@@ -6,6 +6,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from inspect_ai.scorer import SampleScore, Score, metric  # Inspect reads the annotations
+from inspect_ai.util import collect
 
 from habitus.evaluate.roles import Ended
 from habitus.quotes import occurs
@@ -13,6 +14,7 @@ from habitus.quotes import occurs
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from inspect_ai.model import Model
     from inspect_ai.scorer import Metric
     from inspect_ai.solver import TaskState
     from pydantic import BaseModel
@@ -43,15 +45,18 @@ async def panel(
         Ended: none gave a verdict.
 
     """
-    found: dict[str, Shape] = {}
-    last: Ended | None = None
-    for judge in cast.models("judge"):
+
+    async def verdict(judge: Model) -> Shape | Ended:
         try:
-            found[str(judge)] = await cast.ask("judge", step, shape, check=check, model=judge, **variables)
+            return await cast.ask("judge", step, shape, check=check, model=judge, **variables)
         except Ended as end:
-            last = end
-    if last and not found:
-        raise last
+            return end
+
+    judges = cast.models("judge")
+    given = dict(zip(map(str, judges), await collect(*map(verdict, judges)), strict=True))
+    found = {name: one for name, one in given.items() if not isinstance(one, Ended)}
+    if not found:
+        raise next(one for one in given.values() if isinstance(one, Ended))
     return found
 
 

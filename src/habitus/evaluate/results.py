@@ -36,7 +36,7 @@ class Row:
     cluster: str
     values: dict[str, float]
     outcome: str
-    """`scored`, `judge_failed`, `client_failed`, `target_failed`, …, `error` or `limit`."""
+    """`scored`, `judge_failed`, `client_failed`, `target_failed`, `baseline_failed`, …, `error` or `limit`."""
     metadata: dict[str, Any]
     why: str = ""
     """What was said of it where it has no numbers."""
@@ -46,8 +46,8 @@ class Row:
 
     @property
     def harness_failed(self) -> bool:
-        """Whether it has no numbers by no doing of the model under test: an error, or another role that failed."""
-        return self.outcome not in {"scored", "limit", "target_failed"}
+        """Whether it has no numbers by no doing of the models compared: an error, or another role that failed."""
+        return self.outcome not in {"scored", "limit", "target_failed", "baseline_failed"}
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.model import GenerateConfig
 from inspect_ai.scorer import Score, scorer
 from inspect_ai.solver import solver
+from inspect_ai.util import collect
 from pydantic import BaseModel
 
 from habitus.errors import UserError
@@ -37,8 +38,8 @@ ROLES = ("judge",)
 STEP = "evaluate/side_by_side"
 MEASURES = (
     Measure("win", "preferred to the baseline, ties by half, both orders", "share", better="higher"),
-    Measure("refused", "answers that decline", "rate", better="lower"),
-    Measure("words", "words in an answer", "score"),
+    Measure("refused", "answers that decline, by half where the two readings differ", "share", better="lower"),
+    Measure("words", "words in an answer", "score", scale=(0, math.inf)),
     Measure("first", "preferred as the first of the two: the judge's bias if not 50%", "share"),
 )
 _STYLE = {
@@ -121,13 +122,15 @@ def preference(study: str | None = None, baseline: str | None = None) -> Scorer:
             if not theirs.strip():
                 raise Ended("baseline", "the baseline has no answer to this prompt")  # noqa: TRY301
             about: dict[str, Any] = {"message": state.input_text}
-            one = await cast.ask("judge", STEP, Preference, first=ours, second=theirs, **about)
-            other = await cast.ask("judge", STEP, Preference, first=theirs, second=ours, **about)
+            one, other = await collect(
+                cast.ask("judge", STEP, Preference, first=ours, second=theirs, **about),
+                cast.ask("judge", STEP, Preference, first=theirs, second=ours, **about),
+            )
         except Ended as end:
             return failed(end, state, more)
         value = {
             "win": (_POINTS[one.better] + 1 - _POINTS[other.better]) / 2,
-            "refused": float(one.first_refuses and other.second_refuses),
+            "refused": (one.first_refuses + other.second_refuses) / 2,
             "words": float(len(ours.split())),
             "first": (_POINTS[one.better] + _POINTS[other.better]) / 2,
         }
