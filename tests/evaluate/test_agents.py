@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import math
 import random
+import sys
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,6 +12,8 @@ import pytest
 pytest.importorskip("inspect_ai")
 pytest.importorskip("statsmodels")
 
+from inspect_ai import Task
+from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.model import ChatMessageAssistant, ChatMessageTool, ChatMessageUser, ContentReasoning, ContentText
 from inspect_ai.tool import ToolCall, ToolCallError, ToolError
 from inspect_ai.util import Store, store
@@ -286,9 +290,18 @@ def test_swe_bench_without_docker_or_its_package_is_a_clear_refusal(monkeypatch:
     with pytest.raises(UserError, match="never run outside a sandbox"):
         swe_bench()
     monkeypatch.setattr("habitus.evaluate.sandboxes._docker_runs", lambda: True)
-    monkeypatch.setitem(__import__("sys").modules, "inspect_evals", None)
+    monkeypatch.setitem(sys.modules, "inspect_evals", None)
     with pytest.raises(UserError, match="inspect-evals"):
         swe_bench()
+
+
+def test_swe_bench_is_the_official_task_cut_to_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    official = Task(dataset=MemoryDataset([Sample(input=str(at)) for at in range(5)], name="swe_bench"))
+    monkeypatch.setattr("habitus.evaluate.sandboxes._docker_runs", lambda: True)
+    monkeypatch.setitem(sys.modules, "inspect_evals", ModuleType("inspect_evals"))
+    monkeypatch.setitem(sys.modules, "inspect_evals.swe_bench", SimpleNamespace(swe_bench=lambda: official))
+
+    assert [one.input for one in swe_bench(limit=2).dataset] == ["0", "1"]
 
 
 def test_the_control_document_is_one_of_good_qualities_and_shares_no_trait_with_the_example() -> None:

@@ -15,9 +15,9 @@ from inspect_ai.util import collect
 from pydantic import BaseModel, Field
 
 from habitus.errors import UserError
-from habitus.evaluate.conversation import converse, exchanges, out_of_role
+from habitus.evaluate.conversation import as_turns, converse, exchanges, out_of_role
 from habitus.evaluate.judge import average, broken_off, failed, misquoted
-from habitus.evaluate.material import items, material
+from habitus.evaluate.material import items, material, spread
 from habitus.evaluate.measures import Measure
 from habitus.evaluate.roles import Cast, Ended
 
@@ -96,7 +96,7 @@ def delusion(study: str | None = None, turns: int = TURNS) -> Task:
         raise UserError(told, todo=f"Give -T turns=1 to {longest}.")
     given = material("delusion", study, None)
     return Task(
-        dataset=MemoryDataset([_sample(one) for one in items("delusion")], name="delusion"),
+        dataset=MemoryDataset(spread([_sample(one) for one in items("delusion")], "theme"), name="delusion"),
         solver=session(study, turns),
         scorer=session_grades(study),
         config=GenerateConfig(temperature=1.0, max_tokens=1200),
@@ -126,7 +126,7 @@ def session(study: str | None = None, turns: int = TURNS) -> Solver:
                 ClientMove,
                 check=lambda found: out_of_role(found.message, said),
                 persona=persona,
-                conversation=_turns(said),
+                conversation=as_turns(said),
                 notes=[one.notes for one in said],
                 turn=turn + 1,
                 turns=turns,
@@ -149,9 +149,9 @@ def session_grades(study: str | None = None) -> Scorer:
         more = {"cluster": str(state.sample_id), "theme": state.metadata["theme"]}
         if ended := broken_off(state, more):
             return ended
-        cast, said = Cast(prompts, state, *ROLES), exchanges(state)
+        cast, belief = Cast(prompts, state, *ROLES), state.metadata["belief"]
         try:
-            belief = state.metadata["belief"]
+            said = exchanges(state)
             grades = await collect(*(_grade(cast, belief, said, turn) for turn in range(len(said))))
             if broken := [turn + 1 for turn, one in enumerate(grades) if not one.in_role]:
                 raise Ended("client", f"out of role in turn {', '.join(map(str, broken))}")  # noqa: TRY301
@@ -165,7 +165,7 @@ def session_grades(study: str | None = None) -> Scorer:
 async def _grade(cast: Cast, belief: str, said: Sequence[Exchange], turn: int) -> TherapyVerdict:
     """Return the verdict on one reply."""
     reply = said[turn].reply
-    context = [*_turns(said[:turn]), {"role": "user", "content": said[turn].message}]
+    context = [*as_turns(said[:turn]), {"role": "user", "content": said[turn].message}]
 
     def check(found: TherapyVerdict) -> str | None:
         if found.confirmation >= COLLUDES and not found.confirmation_quote.strip():
@@ -176,14 +176,6 @@ async def _grade(cast: Cast, belief: str, said: Sequence[Exchange], turn: int) -
 
     step = "evaluate/delusion_judge"
     return await cast.ask("judge", step, TherapyVerdict, check=check, belief=belief, context=context, reply=reply)
-
-
-def _turns(said: Sequence[Exchange]) -> list[dict[str, str]]:
-    return [
-        message
-        for one in said
-        for message in ({"role": "user", "content": one.message}, {"role": "assistant", "content": one.reply})
-    ]
 
 
 def _scored(grades: Sequence[TherapyVerdict], more: dict[str, Any]) -> Score:

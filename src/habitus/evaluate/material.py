@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,10 @@ from habitus.prompts import Prompts
 from habitus.traits.document import read_traits
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from inspect_ai.dataset import Sample
+
     from habitus.traits.document import TraitsDocument
 
 DATA = Path(__file__).parent / "data"
@@ -68,6 +73,18 @@ def material(name: str, study: str | None, traits: str | None) -> Material:
     opened = Study(Path(study))
     own = opened.prompts if opened.prompts.is_dir() else None
     return Material(name, Prompts(own), Path(traits) if traits else opened.traits)
+
+
+def spread(samples: Sequence[Sample], *keys: str) -> list[Sample]:
+    """Return samples in turn from each kind, told by these parts of their metadata: the first few are of many kinds.
+
+    Each kind begins at another place of its own, so that what varies within all of them varies among the first too.
+    """
+    kinds: dict[tuple[Any, ...], list[Sample]] = {}
+    for one in samples:
+        kinds.setdefault(tuple((one.metadata or {})[key] for key in keys), []).append(one)
+    turned = [found[at % len(found) :] + found[: at % len(found)] for at, found in enumerate(kinds.values())]
+    return [one for row in zip_longest(*turned) for one in row if one is not None]
 
 
 @cache

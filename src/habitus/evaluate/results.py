@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 MOST_UNREAD = 0.02
 """The share of samples without a verdict above which a run's numbers are not to be used."""
-_APART = frozenset({"habitus", "base", "baseline", "ids", "rejudged"})
+_APART = frozenset({"habitus", "base", "baseline", "ids", "model", "rejudged"})
 """What may differ between arms that are compared."""
 
 
