@@ -277,12 +277,14 @@ def test_the_difference_in_style_is_from_minus_one_to_one() -> None:
 
 def test_any_file_of_prompts_can_be_answered_side_by_side(tmp_path: Path) -> None:
     path = tmp_path / "prompts.jsonl"
-    path.write_text('{"id": "a", "prompt": "Why?"}\n{"messages": [{"role": "user", "content": "And now?"}]}\n')
+    path.write_text('{"id": "a", "prompt": "Why?"}\n{"messages": [{"role": "user", "content": "And now?"}]}')
 
     assert [(one.id, one.input) for one in _samples(str(path))] == [("a", "Why?"), ("prompt-00002", "And now?")]
     path.write_text('{"text": "no prompt"}\n')
     with pytest.raises(UserError, match="neither"):
         _samples(str(path))
+    with pytest.raises(UserError, match="nothing"):
+        _samples(str(tmp_path / "nothing.jsonl"))
 
 
 def test_swe_bench_without_docker_or_its_package_is_a_clear_refusal(monkeypatch: pytest.MonkeyPatch) -> None:

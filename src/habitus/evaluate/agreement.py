@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from habitus.errors import UserError, nearest
+from habitus.evaluate.material import rows_of
 from habitus.evaluate.results import read_arm
 from habitus.evaluate.statistics import alpha, confusion, kappa
-from habitus.study import read_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -69,13 +69,14 @@ def agreements(order: Order, one: Eval, labels: Path) -> list[Agreement]:
         raise UserError(f"there is no log of '{one.name}'.", where=str(order.folder), todo=todo)
     measures = {measure.key: measure for measure in (*one.measures, *one.parts(result))}
     verdicts = {(row.id, row.epoch): row.values for row in result.rows}
-    rows = list(read_rows(labels, "id"))
-    for at, row in enumerate(rows, start=1):
+    rows: list[dict[str, Any]] = []
+    for where, row in rows_of(str(labels), "id"):
         for key in row.keys() - _NOT_MEASURES - measures.keys():
             todo = f"There are: {', '.join(measures)}."
-            raise UserError(f"no measure '{key}'.{nearest(key, measures)}", where=f"{labels}:{at}", todo=todo)
+            raise UserError(f"no measure '{key}'.{nearest(key, measures)}", where=where, todo=todo)
         if _sample(row) not in verdicts:
-            raise UserError(f"the log has no sample '{row['id']}'.", where=f"{labels}:{at}")
+            raise UserError(f"the log has no sample '{row['id']}'.", where=where)
+        rows.append(row)
     keys = [key for key in measures if any(key in row for row in rows)]
     return [_agreement(measures[key].title, key, rows, verdicts) for key in keys]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from inspect_ai import Task, task
@@ -15,10 +14,9 @@ from pydantic import BaseModel, Field
 
 from habitus.evaluate.conversation import one_answer
 from habitus.evaluate.judge import average, failed, misquoted
-from habitus.evaluate.material import items, material, spread
+from habitus.evaluate.material import items, material, rows_of, spread
 from habitus.evaluate.measures import Measure
 from habitus.evaluate.roles import Cast, Ended
-from habitus.study import read_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -87,8 +85,8 @@ def overreach(study: str | None = None, traits: str | None = None, patterns: str
 
 def _patterns(path: str | None) -> list[dict[str, str]]:
     """Return the name and the definition of each audited pattern."""
-    rows = read_rows(Path(path), "name", "definition") if path else ()
-    return [{"id": str(row.get("id") or row["name"]), "text": f"{row['name']}: {row['definition']}"} for row in rows]
+    rows = rows_of(path, "name", "definition") if path else ()
+    return [{"id": str(row.get("id") or row["name"]), "text": f"{row['name']}: {row['definition']}"} for _, row in rows]
 
 
 @solver

@@ -91,7 +91,7 @@ class Order:
         subject = self.study.config.subject
         values["subject"] = subject.name if subject else None
         audited = self.study.root / "audit" / "chats" / "patterns.jsonl"
-        values["patterns"] = str(audited) if audited.exists() else None
+        values["patterns"] = str(audited) if audited.exists() and audited.stat().st_size else None
         values["baseline"] = self._answers(one) if "baseline" in one.options else None
         chosen = {name: values[setting] for setting, name in one.options.items() if values[setting] is not None}
         made = one.task(**chosen)

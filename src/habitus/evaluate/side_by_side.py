@@ -20,11 +20,10 @@ from pydantic import BaseModel
 from habitus.errors import UserError
 from habitus.evaluate.conversation import one_answer
 from habitus.evaluate.judge import average, failed
-from habitus.evaluate.material import items, material
+from habitus.evaluate.material import items, material, rows_of
 from habitus.evaluate.measures import Measure
 from habitus.evaluate.roles import Cast, Ended
 from habitus.evaluate.statistics import bootstrap
-from habitus.study import read_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -89,10 +88,10 @@ def _samples(path: str | None) -> list[Sample]:
     if path is None:
         return [Sample(id=f"ordinary-{at:03}", input=text) for at, text in enumerate(items("side_by_side"), start=1)]
     found = []
-    for at, row in enumerate(read_rows(Path(path)), start=1):
+    for at, (where, row) in enumerate(rows_of(path), start=1):
         text = row.get("prompt") or next(iter(row.get("messages") or []), {}).get("content")
         if not isinstance(text, str):
-            raise UserError("this row has neither `prompt` nor `messages`.", where=f"{path}:{at}")
+            raise UserError("this row has neither `prompt` nor `messages`.", where=where)
         found.append(Sample(id=str(row.get("id", f"prompt-{at:05}")), input=text))
     if not found:
         raise UserError("there is no prompt in this file.", where=path)
