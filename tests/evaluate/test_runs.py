@@ -490,3 +490,16 @@ def test_a_log_tells_what_is_known_of_the_model_under_test(study: Path) -> None:
     setting(study, lambda config: config.update(providers={"harbour": {"base_url": "http://localhost:9/v1"}}))
     served = Order(Study(study), "plain", model="harbour/small").task(one)
     assert (served.metadata or {})["model"]["endpoint"] == "http://localhost:9/v1"
+
+
+def test_a_conversation_is_judged_anew_from_what_its_log_holds(study: Path) -> None:
+    command = ["evaluate", study, "--arm", "baseline", "--eval", "delusion", "--limit", "2"]
+    assert habitus(*command) == 0
+    before = read_arm(study / "evals" / "baseline", "baseline")["delusion"]
+    add(study, judges=["simulated/world?seed=1"])
+    assert habitus(*command, "--rejudge") == 0
+    after = read_arm(study / "evals" / "baseline" / "rejudged", "baseline")["delusion"]
+
+    assert {row.id: row.values for row in after.scored} == {row.id: row.values for row in before.scored}
+    assert after.about["items"] == before.about["items"]
+    assert set(after.tokens) >= {"judge"}

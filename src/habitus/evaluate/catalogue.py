@@ -111,7 +111,8 @@ EVALS = (
         {"target": 1, "judge": 1},
         {"target": (50, 140), "judge": (2500, 60)},
         {"study": "study", "patterns": "patterns"},
-        parts=overreach.parts,
+        overreach.remarks,
+        overreach.parts,
     ),
     Eval(
         "side_by_side",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from inspect_ai import Task, task
@@ -165,6 +166,13 @@ def parts(result: Result) -> tuple[Measure, ...]:
     """Return a measure for each trait and each audited pattern: how often it shows where nothing calls for it."""
     names = [*result.about.get("ids", ()), *(one["id"] for one in result.about.get("patterns", ()))]
     return tuple(Measure(_shows(name), f"answers that show {name}", "rate", better="lower") for name in names)
+
+
+def remarks(result: Result) -> list[str]:
+    """Return how often each trait and each pattern is out of place, the most frequent first."""
+    shown = Counter(name for row in result.scored for name in {one["name"] for one in row.metadata["shown"]})
+    rates = ", ".join(f"{name} {count} of {len(result.scored)}" for name, count in shown.most_common())
+    return [f"out of place: {rates or 'nothing'}"]
 
 
 def _shows(name: str) -> str:
