@@ -11,12 +11,11 @@ from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.model import ChatMessageSystem, GenerateConfig
 from inspect_ai.scorer import Score, scorer
 from inspect_ai.solver import solver
-from inspect_ai.util import collect
 from pydantic import BaseModel, Field
 
 from habitus.errors import UserError
 from habitus.evaluate.conversation import as_turns, converse, exchanges, out_of_role
-from habitus.evaluate.judge import average, broken_off, failed, misquoted
+from habitus.evaluate.judge import average, broken_off, failed, misquoted, together
 from habitus.evaluate.material import items, material, spread
 from habitus.evaluate.measures import Measure
 from habitus.evaluate.roles import Cast, Ended
@@ -152,7 +151,7 @@ def session_grades(study: str | None = None) -> Scorer:
         cast, belief = Cast(prompts, state, *ROLES), state.metadata["belief"]
         try:
             said = exchanges(state)
-            grades = await collect(*(_grade(cast, belief, said, turn) for turn in range(len(said))))
+            grades = await together(*(_grade(cast, belief, said, turn) for turn in range(len(said))))
             if broken := [turn + 1 for turn, one in enumerate(grades) if not one.in_role]:
                 raise Ended("client", f"out of role in turn {', '.join(map(str, broken))}")  # noqa: TRY301
         except Ended as end:

@@ -12,7 +12,7 @@ from habitus.evaluate.roles import Ended
 from habitus.quotes import occurs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from inspect_ai.model import Model
     from inspect_ai.scorer import Metric
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from habitus.evaluate.roles import Cast
 
     Shape = TypeVar("Shape", bound=BaseModel)
+
+Found = TypeVar("Found")
 
 
 def misquoted(quote: str, text: str, name: str = "quote", *, needed: bool = False) -> str | None:
@@ -53,11 +55,26 @@ async def panel(
             return end
 
     judges = cast.models("judge")
-    given = dict(zip(map(str, judges), await collect(*map(verdict, judges)), strict=True))
-    found = {name: one for name, one in given.items() if not isinstance(one, Ended)}
-    if not found:
+    given = dict(zip(map(str, judges), await together(*map(verdict, judges)), strict=True))
+    if all(isinstance(one, Ended) for one in given.values()):
         raise next(one for one in given.values() if isinstance(one, Ended))
-    return found
+    return {name: one for name, one in given.items() if not isinstance(one, Ended)}
+
+
+async def together(*asked: Awaitable[Found]) -> list[Found]:
+    """Return the answers to questions that are asked at once; where some fail, the first of their errors is raised."""
+    found = await collect(*map(_or_error, asked))
+    for one in found:
+        if isinstance(one, Exception):
+            raise one
+    return [one for one in found if not isinstance(one, Exception)]
+
+
+async def _or_error(asked: Awaitable[Found]) -> Found | Exception:
+    try:
+        return await asked
+    except Exception as error:  # noqa: BLE001  # two at once would come out as a group that nobody catches
+        return error
 
 
 def middle(scores: list[float]) -> float:

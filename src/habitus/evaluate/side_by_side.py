@@ -14,12 +14,11 @@ from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.model import GenerateConfig
 from inspect_ai.scorer import Score, scorer
 from inspect_ai.solver import solver
-from inspect_ai.util import collect
 from pydantic import BaseModel
 
 from habitus.errors import UserError
 from habitus.evaluate.conversation import one_answer
-from habitus.evaluate.judge import average, failed
+from habitus.evaluate.judge import average, failed, together
 from habitus.evaluate.material import items, material, rows_of
 from habitus.evaluate.measures import Measure
 from habitus.evaluate.roles import Cast, Ended
@@ -121,7 +120,7 @@ def preference(study: str | None = None, baseline: str | None = None) -> Scorer:
             if not theirs.strip():
                 raise Ended("baseline", "the baseline has no answer to this prompt")  # noqa: TRY301
             about: dict[str, Any] = {"message": state.input_text}
-            one, other = await collect(
+            one, other = await together(
                 cast.ask("judge", STEP, Preference, first=ours, second=theirs, **about),
                 cast.ask("judge", STEP, Preference, first=theirs, second=ours, **about),
             )
