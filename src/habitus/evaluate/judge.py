@@ -47,18 +47,21 @@ async def panel(
         Ended: none gave a verdict.
 
     """
+    ended: list[Ended] = []
 
-    async def verdict(judge: Model) -> Shape | Ended:
+    async def verdict(judge: Model) -> Shape | None:
         try:
             return await cast.ask("judge", step, shape, check=check, model=judge, **variables)
         except Ended as end:
-            return end
+            ended.append(end)
+            return None
 
     judges = cast.models("judge")
     given = dict(zip(map(str, judges), await together(*map(verdict, judges)), strict=True))
-    if all(isinstance(one, Ended) for one in given.values()):
-        raise next(one for one in given.values() if isinstance(one, Ended))
-    return {name: one for name, one in given.items() if not isinstance(one, Ended)}
+    found = {name: one for name, one in given.items() if one is not None}
+    if not found:
+        raise ended[0]
+    return found
 
 
 async def together(*asked: Awaitable[Found]) -> list[Found]:
