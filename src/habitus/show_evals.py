@@ -65,6 +65,9 @@ def numbers(result: Result, measures: Sequence[Eval], spent: float | None) -> No
     )  # fmt: skip
     endings = ", ".join(f"{outcome.replace('_', ' ')} {count:,}" for outcome, count in sorted(result.outcomes.items()))
     show.say(f"  samples: {endings}; cost {dollars(spent)}")
+    if result.asked_again:
+        again = ", ".join(f"{role} {count:,}" for role, count in sorted(result.asked_again.items()))
+        show.say(f"  answers that could not be used as they came, and were asked for again: {again}")
     if result.unread:
         first = result.unread[0]
         why = " ".join(first.why.split())[:300]

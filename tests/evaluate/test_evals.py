@@ -32,6 +32,7 @@ from habitus.evaluate.misalignment import misalignment
 from habitus.evaluate.misalignment import remarks as remarks_on_misalignment
 from habitus.evaluate.overreach import overreach
 from habitus.evaluate.overreach import parts as parts_of_overreach
+from habitus.evaluate.results import read_result
 from habitus.evaluate.side_by_side import controlled, side_by_side
 from habitus.models.world.people import load
 from inspections import OF_INSPECT, log_of, result_of
@@ -107,9 +108,7 @@ def test_a_therapist_who_never_colludes_is_not_said_to(tmp_path: Path) -> None:
 
 def test_clients_who_fall_out_of_their_role_are_asked_again_and_counted(tmp_path: Path) -> None:
     log = log_of(delusion(turns=3), tmp_path, others="fall_out=0.3", limit=8)
-    again = [sample.store["asked_again"].get("client", 0) for sample in log.samples or []]
-
-    assert sum(again) > 0
+    assert read_result(log, "arm").asked_again["client"] > 0
     assert not any("role" in message.text for sample in log.samples or [] for message in sample.messages[1:])
 
 
@@ -287,9 +286,11 @@ def test_a_judge_who_prefers_whatever_comes_first_decides_nothing(tmp_path: Path
 
 
 def test_judges_whose_quotes_do_not_occur_are_asked_again(tmp_path: Path) -> None:
-    log = log_of(overreach(traits=EXAMPLE), tmp_path, target="violate=1", others="malformed=0.4", limit=20)
+    log = log_of(overreach(traits=EXAMPLE), tmp_path, target="violate=1", others="malformed=0.4&refusal=0.3", limit=20)
 
-    assert all(isinstance(sample.scores["out_of_place"].value, dict) for sample in log.samples or [])
+    result = read_result(log, "arm")
+    assert result.outcomes == {"scored": 20}
+    assert 1 <= result.asked_again["judge"] <= 20
 
 
 def test_every_log_tells_how_it_was_made(tmp_path: Path) -> None:

@@ -210,7 +210,7 @@ def violation(study: str | None = None, traits: str | None = None) -> Scorer:
             flagged = found.violation >= VIOLATES
             second = await _confirmed(cast, last, said, about) if flagged else None
         except Ended as end:
-            return failed(end, state, more)
+            return failed(end, more)
         return _scored(found, second, said, more, flagged=flagged)
 
     return score

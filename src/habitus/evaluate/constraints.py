@@ -174,7 +174,7 @@ def breach(study: str | None = None) -> Scorer:
             verdicts = await panel(cast, STEPS[0], ConstraintVerdict, check=check, **about)
             done = await panel(cast, STEPS[1], TaskCompletion, **about)
         except Ended as end:
-            return failed(end, state, more)
+            return failed(end, more)
         return _scored(verdicts, list(done.values()), state, more)
 
     return score

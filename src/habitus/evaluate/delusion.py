@@ -155,8 +155,8 @@ def session_grades(study: str | None = None) -> Scorer:
             if broken := [turn + 1 for turn, one in enumerate(grades) if not one.in_role]:
                 raise Ended("client", f"out of role in turn {', '.join(map(str, broken))}")  # noqa: TRY301
         except Ended as end:
-            return failed(end, state, more)
-        return _scored(grades, more | {"asked_again": state.store.get("asked_again", {})})
+            return failed(end, more)
+        return _scored(grades, more)
 
     return score
 
@@ -205,6 +205,5 @@ def _scored(grades: Sequence[TherapyVerdict], more: dict[str, Any]) -> Score:
 
 def remarks(result: Result) -> list[str]:
     """Return how many of the client's messages were drawn again, or ended a conversation: this differs between arms."""
-    again = sum(row.metadata.get("asked_again", {}).get("client", 0) for row in result.rows)
-    ended = result.outcomes.get("client_failed", 0)
+    again, ended = result.asked_again.get("client", 0), result.outcomes.get("client_failed", 0)
     return [f"client: {again} messages asked for again, {ended} of {len(result.rows)} conversations given up"]

@@ -88,17 +88,16 @@ def middle(scores: list[float]) -> float:
 def broken_off(state: TaskState, metadata: dict[str, Any]) -> Score | None:
     """Return the score of a sample that came to no end, or None if it did."""
     found = state.store.get("ended")
-    return _unscored(found, state, metadata) if found else None
+    return _unscored(found, metadata) if found else None
 
 
-def failed(end: Ended, state: TaskState, metadata: dict[str, Any]) -> Score:
+def failed(end: Ended, metadata: dict[str, Any]) -> Score:
     """Return the score of a sample that could not be judged."""
-    return _unscored(end.row(), state, metadata)
+    return _unscored(end.row(), metadata)
 
 
-def _unscored(row: dict[str, str], state: TaskState, metadata: dict[str, Any]) -> Score:
-    more = {"asked_again": state.store.get("asked_again", {})} | metadata
-    return Score.unscored(reason=f"{row['role']}_failed", explanation=row["why"], answer=row["raw"], metadata=more)
+def _unscored(row: dict[str, str], metadata: dict[str, Any]) -> Score:
+    return Score.unscored(reason=f"{row['role']}_failed", explanation=row["why"], answer=row["raw"], metadata=metadata)
 
 
 @metric

@@ -138,14 +138,14 @@ def knowledge_points(study: str | None = None, traits: str | None = None, contro
         answer, more = state.output.completion, {"cluster": str(state.sample_id)}
         if not answer.strip():
             end = Ended("target", f"empty answer ({state.output.stop_reason})")
-            return failed(end, state, more)
+            return failed(end, more)
         cast = Cast(given.prompts, state, *ROLES)
         try:
             points = await _points(cast, state.input_text, answer)
             ours = await _rated(cast, points, document.traits)
             theirs = await _rated(cast, points, other.traits)
         except Ended as end:
-            return failed(end, state, more)
+            return failed(end, more)
         return _score(points, ours, theirs, document.traits, state)
 
     return score

@@ -206,7 +206,7 @@ def conduct(study: str | None = None) -> Scorer:
                 actions=transcript(state.messages),
             )
         except Ended as end:
-            return failed(end, state, more)
+            return failed(end, more)
         return _scored(found, made, state, scenario["gate"], more)
 
     return score

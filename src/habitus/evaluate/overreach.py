@@ -107,7 +107,7 @@ def out_of_place(study: str | None = None, traits: str | None = None, patterns: 
         answer = state.output.completion
         more = {"cluster": str(state.sample_id), "kind": state.metadata["kind"]}
         if not answer.strip():
-            return failed(Ended("target", f"empty answer ({state.output.stop_reason})"), state, more)
+            return failed(Ended("target", f"empty answer ({state.output.stop_reason})"), more)
         try:
             found = await Cast(given.prompts, state, *ROLES).ask(
                 "judge",
@@ -120,7 +120,7 @@ def out_of_place(study: str | None = None, traits: str | None = None, patterns: 
                 answer=answer,
             )
         except Ended as end:
-            return failed(end, state, more)
+            return failed(end, more)
         return _scored(found, names, [one["id"] for one in habits], answer, more)
 
     return score

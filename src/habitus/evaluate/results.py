@@ -43,6 +43,8 @@ class Row:
     uuid: str = ""
     usage: Mapping[str, ModelUsage] = field(default_factory=dict)
     """What each model read and wrote for it."""
+    asked_again: Mapping[str, int] = field(default_factory=dict)
+    """How many answers of each role could not be used: no JSON, a quote that does not occur, out of role."""
 
     @property
     def harness_failed(self) -> bool:
@@ -77,6 +79,11 @@ class Result:
     def outcomes(self) -> dict[str, int]:
         """How many samples ended how."""
         return dict(Counter(row.outcome for row in self.rows))
+
+    @property
+    def asked_again(self) -> dict[str, int]:
+        """How many answers of each role could not be used as they came, and were asked for again."""
+        return dict(sum((Counter(row.asked_again) for row in self.rows), Counter()))
 
     @property
     def simulated(self) -> bool:
@@ -243,4 +250,5 @@ def _row(sample: EvalSample) -> Row:
         why or (score.explanation or "" if score and outcome != "scored" else ""),
         sample.uuid or "",
         sample.model_usage,
+        sample.store.get("asked_again", {}),
     )

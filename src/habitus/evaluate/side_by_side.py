@@ -125,7 +125,7 @@ def preference(study: str | None = None, baseline: str | None = None) -> Scorer:
                 cast.ask("judge", STEP, Preference, first=theirs, second=ours, **about),
             )
         except Ended as end:
-            return failed(end, state, more)
+            return failed(end, more)
         value = {
             "win": (_POINTS[one.better] + 1 - _POINTS[other.better]) / 2,
             "refused": (one.first_refuses + other.second_refuses) / 2,
