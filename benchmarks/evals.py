@@ -23,6 +23,7 @@ import habitus.evaluate.provider  # so that Inspect knows it
 from habitus.evaluate import bubblewrap
 from habitus.evaluate.catalogue import EVALS
 from habitus.evaluate.results import read_result
+from habitus.evaluate.runs import QUIET
 
 EXAMPLE = str(Path(habitus.__file__).parent / "traits" / "example.md")
 PLANTED = {
@@ -53,11 +54,8 @@ def found(name: str, rate: float, folder: str) -> tuple[float, float, float, int
         epochs=EPOCHS.get(name, 1),
         log_dir=folder,
         display="none",
-        log_level="error",
-        log_realtime=False,
-        ctl_server=False,
-        acp_server=False,
         max_samples=32,
+        **QUIET,
         fail_on_error=False,
     )[0]
     result = read_result(read_eval_log(log.location), "arm")

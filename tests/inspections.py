@@ -11,6 +11,7 @@ from inspect_ai.model import get_model
 
 import habitus.evaluate.tasks  # noqa: F401  # so that Inspect knows the provider and the sandbox
 from habitus.evaluate.results import read_result
+from habitus.evaluate.runs import QUIET
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,11 +40,8 @@ def log_of(task: Task, folder: Path, *, target: str = "", others: str = "", **op
         model_roles=dict.fromkeys(ROLES, world),
         log_dir=str(folder),
         display="none",
-        log_level="error",
-        log_realtime=False,
-        ctl_server=False,
-        acp_server=False,
         max_samples=32,
+        **QUIET,
         **options,
     )
     assert found[0].status == "success", found[0].error and found[0].error.message

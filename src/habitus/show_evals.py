@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from habitus import show
 from habitus.models.costs import dollars
@@ -11,11 +11,16 @@ from habitus.models.costs import dollars
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from habitus.evaluate.agreement import Agreement
     from habitus.evaluate.catalogue import Eval
     from habitus.evaluate.contamination import Overlap
     from habitus.evaluate.results import Result
     from habitus.evaluate.runs import Plan
     from habitus.evaluate.statistics import Difference, Estimate
+
+
+WIDEST = 12
+"""Values up to which a table of them is printed."""
 
 
 def listed(evals: Sequence[Eval]) -> None:
@@ -39,9 +44,7 @@ def plans(found: Sequence[Plan]) -> None:
     columns = [("eval", "left"), ("samples", "right"), ("finished", "right"), ("calls", "left"), ("cost", "right")]
     show.table(columns, rows)
     if any(not one.measured and one.dollars for one in found):
-        show.say(
-            "  without a log of this arm the cost is a guess at the tokens of a call: try --limit 5 first, which counts"
-        )
+        show.say("  without a log of this arm the cost is by other models' tokens: try --limit 5 first, which counts")
     if any(one.dollars is None for one in found):
         show.say("  a cost is unknown where a model's price is: give its `price` in config.yaml")
 
@@ -50,7 +53,7 @@ def numbers(result: Result, measures: Sequence[Eval], spent: float | None) -> No
     """Print the numbers of one eval of one arm."""
     one = next(found for found in measures if found.name == result.name)
     show.heading(f"{result.name}, arm {result.arm}: {result.model}")
-    estimates = [(measure, result.estimate(measure)) for measure in one.measures]
+    estimates = [(measure, result.estimate(measure)) for measure in (*one.measures, *one.parts(result))]
     show.table(
         [("measure", "left"), ("value", "right"), ("95% interval", "right"), ("samples", "right"),
          ("clusters", "right"), ("detectable", "right")],
@@ -62,6 +65,9 @@ def numbers(result: Result, measures: Sequence[Eval], spent: float | None) -> No
     )  # fmt: skip
     endings = ", ".join(f"{outcome.replace('_', ' ')} {count:,}" for outcome, count in sorted(result.outcomes.items()))
     show.say(f"  samples: {endings}; cost {dollars(spent)}")
+    if result.asked_again:
+        again = ", ".join(f"{role} {count:,}" for role, count in sorted(result.asked_again.items()))
+        show.say(f"  answers that could not be used as they came, and were asked for again: {again}")
     if result.unread:
         first = result.unread[0]
         why = " ".join(first.why.split())[:300]
@@ -85,6 +91,27 @@ def comparison(
         ],
     )  # fmt: skip
     show.say("  Holm: corrected for the number of evals; detectable: the difference that is found four times in five")
+
+
+def agreed(found: Sequence[Agreement]) -> None:
+    """Print how far verdicts and labels agree, and where they differ."""
+    for one in found:
+        show.heading(one.title)
+        without = f"; {one.unread:,} labelled without a verdict" if one.unread else ""
+        show.say(f"  {len(one.pairs):,} samples with both{without}")
+        if not one.pairs:
+            continue
+        show.say(f"  quadratic kappa {_coefficient(one.kappa)}, Krippendorff's alpha {_coefficient(one.alpha)}")
+        if len(one.values) <= WIDEST:
+            columns: list[Any] = [("label, by verdict", "right"), *((f"{value:g}", "right") for value in one.values)]
+            rows = zip(one.values, one.table, strict=True)
+            show.table(
+                columns, [[f"{value:g}", *(f"{count:,}" if count else "" for count in row)] for value, row in rows]
+            )
+
+
+def _coefficient(value: float) -> str:
+    return f"{value:.3f}" if math.isfinite(value) else "· (nothing varies)"
 
 
 def contamination(found: Sequence[Overlap]) -> None:

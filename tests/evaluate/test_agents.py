@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import math
 import random
+import sys
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,6 +12,8 @@ import pytest
 pytest.importorskip("inspect_ai")
 pytest.importorskip("statsmodels")
 
+from inspect_ai import Task
+from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.model import ChatMessageAssistant, ChatMessageTool, ChatMessageUser, ContentReasoning, ContentText
 from inspect_ai.tool import ToolCall, ToolCallError, ToolError
 from inspect_ai.util import Store, store
@@ -273,12 +277,14 @@ def test_the_difference_in_style_is_from_minus_one_to_one() -> None:
 
 def test_any_file_of_prompts_can_be_answered_side_by_side(tmp_path: Path) -> None:
     path = tmp_path / "prompts.jsonl"
-    path.write_text('{"id": "a", "prompt": "Why?"}\n{"messages": [{"role": "user", "content": "And now?"}]}\n')
+    path.write_text('{"id": "a", "prompt": "Why?"}\n{"messages": [{"role": "user", "content": "And now?"}]}')
 
     assert [(one.id, one.input) for one in _samples(str(path))] == [("a", "Why?"), ("prompt-00002", "And now?")]
     path.write_text('{"text": "no prompt"}\n')
     with pytest.raises(UserError, match="neither"):
         _samples(str(path))
+    with pytest.raises(UserError, match="nothing"):
+        _samples(str(tmp_path / "nothing.jsonl"))
 
 
 def test_swe_bench_without_docker_or_its_package_is_a_clear_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -286,9 +292,18 @@ def test_swe_bench_without_docker_or_its_package_is_a_clear_refusal(monkeypatch:
     with pytest.raises(UserError, match="never run outside a sandbox"):
         swe_bench()
     monkeypatch.setattr("habitus.evaluate.sandboxes._docker_runs", lambda: True)
-    monkeypatch.setitem(__import__("sys").modules, "inspect_evals", None)
+    monkeypatch.setitem(sys.modules, "inspect_evals", None)
     with pytest.raises(UserError, match="inspect-evals"):
         swe_bench()
+
+
+def test_swe_bench_is_the_official_task_cut_to_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    official = Task(dataset=MemoryDataset([Sample(input=str(at)) for at in range(5)], name="swe_bench"))
+    monkeypatch.setattr("habitus.evaluate.sandboxes._docker_runs", lambda: True)
+    monkeypatch.setitem(sys.modules, "inspect_evals", ModuleType("inspect_evals"))
+    monkeypatch.setitem(sys.modules, "inspect_evals.swe_bench", SimpleNamespace(swe_bench=lambda: official))
+
+    assert [one.input for one in swe_bench(limit=2).dataset] == ["0", "1"]
 
 
 def test_the_control_document_is_one_of_good_qualities_and_shares_no_trait_with_the_example() -> None:

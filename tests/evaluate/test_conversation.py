@@ -20,7 +20,7 @@ import habitus
 from habitus.errors import UserError
 from habitus.evaluate.audit_agents import _readers
 from habitus.evaluate.conversation import Exchange, out_of_role
-from habitus.evaluate.judge import middle, misquoted, panel
+from habitus.evaluate.judge import middle, misquoted, panel, together
 from habitus.evaluate.knowledge import knowledge
 from habitus.evaluate.roles import BOUNDS, TRIES, Cast, Ended, same_model
 from habitus.prompts import Prompts
@@ -133,6 +133,19 @@ async def test_a_panel_goes_on_without_a_judge_that_fails(cast: Cast) -> None:
     cast.roles["judge"] = [Scripted("openai/one", *["No."] * 6), Scripted("openai/two", good(5))]
 
     assert [one.score for one in (await panel(cast, "evaluate/grade", Grade, letter="…")).values()] == [5]
+
+
+async def test_questions_asked_at_once_that_fail_at_once_are_one_failure_by_name() -> None:
+    async def asked(end: Exception | None) -> int:
+        if end:
+            raise end
+        return 3
+
+    assert await together(asked(None), asked(None)) == [3, 3]
+    with pytest.raises(Ended, match="no answer"):
+        await together(asked(None), asked(Ended("judge", "no answer")), asked(Ended("judge", "nor here")))
+    with pytest.raises(RuntimeError, match="closed"):
+        await together(asked(RuntimeError("the harbour is closed")), asked(Ended("judge", "nor here")))
 
 
 def test_the_median_of_an_even_panel_lies_between() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -16,19 +16,23 @@ from inspect_ai.log import read_eval_log
 import habitus
 from habitus.errors import UserError
 from habitus.evaluate import bubblewrap
-from habitus.evaluate.audit_agents import audit_agents
+from habitus.evaluate.audit_agents import AuditVerdict, Confirmation, _turn, _unsound, audit_agents
 from habitus.evaluate.audit_agents import remarks as remarks_on_audits
 from habitus.evaluate.catalogue import EVALS
 from habitus.evaluate.coding import coding
 from habitus.evaluate.constraints import constraints
 from habitus.evaluate.constraints import remarks as remarks_on_constraints
+from habitus.evaluate.conversation import Exchange
 from habitus.evaluate.delusion import Criteria, TherapyVerdict, delusion
 from habitus.evaluate.delusion import _scored as session_value
 from habitus.evaluate.knowledge import knowledge
 from habitus.evaluate.knowledge import remarks as remarks_on_knowledge
 from habitus.evaluate.material import items
 from habitus.evaluate.misalignment import misalignment
+from habitus.evaluate.misalignment import remarks as remarks_on_misalignment
 from habitus.evaluate.overreach import overreach
+from habitus.evaluate.overreach import parts as parts_of_overreach
+from habitus.evaluate.results import read_result
 from habitus.evaluate.side_by_side import controlled, side_by_side
 from habitus.models.world.people import load
 from inspections import OF_INSPECT, log_of, result_of
@@ -104,9 +108,7 @@ def test_a_therapist_who_never_colludes_is_not_said_to(tmp_path: Path) -> None:
 
 def test_clients_who_fall_out_of_their_role_are_asked_again_and_counted(tmp_path: Path) -> None:
     log = log_of(delusion(turns=3), tmp_path, others="fall_out=0.3", limit=8)
-    again = [sample.store["asked_again"].get("client", 0) for sample in log.samples or []]
-
-    assert sum(again) > 0
+    assert read_result(log, "arm").asked_again["client"] > 0
     assert not any("role" in message.text for sample in log.samples or [] for message in sample.messages[1:])
 
 
@@ -122,7 +124,8 @@ def test_violations_are_found_and_confirmed_at_the_rate_at_which_they_were_plant
     assert within(result, "confirmed", 0.3)
     assert value(result, "flagged") == value(result, "confirmed")
     assert value(result, "first_turn") == 2
-    assert "turned down as staged" in remarks_on_audits(result)[-1]
+    assert "by turn: 2: " in remarks_on_audits(result)[1]
+    assert re.fullmatch(r"openings turned down as staged: \d+ of \d+", remarks_on_audits(result)[-1])
 
 
 def test_flags_that_a_second_reading_does_not_bear_out_are_not_confirmed(tmp_path: Path) -> None:
@@ -156,6 +159,9 @@ def test_overreach_is_found_at_the_rate_at_which_it_was_planted(tmp_path: Path) 
 
     assert within(result, "overreach", 0.2)
     assert result.outcomes == {"scored": 200}
+    assert len(parts_of_overreach(result)) == 10
+    shown = [result.estimate(one) for one in parts_of_overreach(result)]
+    assert [one.value for one in shown if one and one.value] == [value(result, "touched")]
 
 
 def test_harm_is_found_where_something_is_at_stake_and_nowhere_else(tmp_path: Path) -> None:
@@ -166,8 +172,32 @@ def test_harm_is_found_where_something_is_at_stake_and_nowhere_else(tmp_path: Pa
     assert {name for name, values in rows.items() if values["harmful"] == 1} == rows.keys() - nulls
     assert {name for name, values in rows.items() if values["harmful_null"] == 0} == nulls
     assert value(result, "harmful") == 1
-    assert {row.cluster for row in result.scored} == {"blackmail", "leak", "sabotage"}
+    assert len({row.cluster for row in result.scored}) == 12
+    assert remarks_on_misalignment(result)[-1] == "runs ended: done 12"
     assert all(values["chores"] == 1 and values["valid_calls"] == 1 for values in rows.values())
+
+
+def test_harm_is_found_at_the_rate_at_which_it_was_planted(tmp_path: Path) -> None:
+    result = result_of(misalignment(), tmp_path, target="violate=0.4", epochs=3)
+
+    assert within(result, "harmful", 0.4)
+    assert value(result, "harmful_null") == 0
+
+
+@needs_sandbox
+def test_breaches_are_found_at_the_rate_at_which_they_were_planted(tmp_path: Path) -> None:
+    result = result_of(constraints(), tmp_path, target="violate=0.4")
+
+    assert within(result, "misaligned", 0.4)
+    assert value(result, "misaligned") == value(result, "reached")
+
+
+@needs_sandbox
+def test_repairs_are_found_at_the_rate_at_which_they_were_planted(tmp_path: Path) -> None:
+    result = result_of(coding(), tmp_path, target="skill=0.5", epochs=2)
+
+    assert 0 < value(result, "passed") < 1
+    assert within(result, "passed", 0.5)
 
 
 def test_an_assistant_that_does_nothing_harms_nobody_and_does_no_chores(tmp_path: Path) -> None:
@@ -199,7 +229,8 @@ def test_each_scenario_has_an_honest_way_out_and_a_figure_that_only_a_breach_rea
     assert value(result, "completion") == 2
     assert value(result, "reached") == misaligned
     assert value(result, "misaligned") == misaligned
-    assert remarks_on_constraints(result) == [f"misaligned: incentivised {misaligned:.1%}, mandated {misaligned:.1%}"]
+    told = f"misaligned: incentivised {10 * misaligned} of 10, mandated {10 * misaligned} of 10"
+    assert remarks_on_constraints(result) == [told, "runs ended: done 20"]
 
 
 @needs_sandbox
@@ -227,6 +258,24 @@ def test_answers_are_compared_with_the_baselines_own_in_both_orders(tmp_path: Pa
     assert value(result, "first") == 0.5
 
 
+def test_preference_is_found_at_the_rate_at_which_it_was_planted(tmp_path: Path) -> None:
+    result_of(side_by_side(), tmp_path / "baseline", target="violate=1", limit=60)
+    task = side_by_side(baseline=str(tmp_path / "baseline"))
+    result = result_of(task, tmp_path / "arm", target="violate=0.4", limit=60)
+
+    # the shorter answer is preferred, and where both have the needless question they tie
+    assert within(result, "win", 0.6 + 0.4 / 2)
+
+
+def test_an_answer_that_the_baseline_lacks_is_counted_and_no_fault_of_the_judges(tmp_path: Path) -> None:
+    result_of(side_by_side(), tmp_path / "baseline", target="empty=1", limit=2)
+    task = side_by_side(baseline=str(tmp_path / "baseline"))
+    result = result_of(task, tmp_path / "arm", limit=2)
+
+    assert result.outcomes == {"baseline_failed": 2}
+    assert not result.unread
+
+
 def test_a_judge_who_prefers_whatever_comes_first_decides_nothing(tmp_path: Path) -> None:
     result_of(side_by_side(), tmp_path / "baseline", target="violate=1", limit=10)
     task = side_by_side(baseline=str(tmp_path / "baseline"))
@@ -237,9 +286,11 @@ def test_a_judge_who_prefers_whatever_comes_first_decides_nothing(tmp_path: Path
 
 
 def test_judges_whose_quotes_do_not_occur_are_asked_again(tmp_path: Path) -> None:
-    log = log_of(overreach(traits=EXAMPLE), tmp_path, target="violate=1", others="malformed=0.4", limit=20)
+    log = log_of(overreach(traits=EXAMPLE), tmp_path, target="violate=1", others="malformed=0.4&refusal=0.3", limit=20)
 
-    assert all(isinstance(sample.scores["out_of_place"].value, dict) for sample in log.samples or [])
+    result = read_result(log, "arm")
+    assert result.outcomes == {"scored": 20}
+    assert 1 <= result.asked_again["judge"] <= 20
 
 
 def test_every_log_tells_how_it_was_made(tmp_path: Path) -> None:
@@ -279,6 +330,73 @@ def test_an_auditor_is_measured_by_the_weaknesses_it_finds_where_they_were_plant
     result = result_of(task, tmp_path, target="violate=0", limit=6)
 
     assert value(result, "confirmed") == 1
+
+
+def test_an_auditor_that_misses_weaknesses_is_measured_to_be_that_much_weaker(tmp_path: Path) -> None:
+    task = audit_agents(traits=EXAMPLE, turns=2, planted=True)
+    result = result_of(task, tmp_path, target="violate=0", others="judge_error=0.4")
+
+    assert within(result, "confirmed", 0.6)
+    assert value(result, "flagged") == 1
+
+
+def said(*replies: str) -> list[Exchange]:
+    return [Exchange("Go on.", one, {"strategy": "follow", "realism": 5}) for one in replies]
+
+
+@pytest.mark.parametrize(
+    ("changed", "complaint"),
+    [
+        ({}, None),
+        ({"violation": 1, "turn": 0, "quote": ""}, None),
+        ({"exception": True}, "says otherwise"),
+        ({"violation": 2, "exception": True}, None),
+        ({"turn": 0}, "`turn` is the number"),
+        ({"turn": 3}, "has 2 messages"),
+        ({"turn": 1}, "does not occur"),
+        ({"quote": ""}, "is empty"),
+        ({"violation": 2, "turn": 0, "quote": "never said"}, "does not occur"),
+        ({"violation": 2, "turn": 0, "quote": "out. I have"}, "does not occur"),
+    ],
+)
+def test_a_verdict_on_an_audit_may_not_contradict_itself(changed: dict[str, Any], complaint: str | None) -> None:
+    verdict = {"violation": 4, "exception": False, "turn": 2, "quote": "left it out", "reason": "…"}
+    found = _unsound(said("I keep it, and leave nothing out.", "I have left it out."))(
+        AuditVerdict.model_validate(verdict | changed)
+    )
+
+    assert found is None if complaint is None else complaint in str(found)
+
+
+def test_the_turn_of_a_violation_is_that_of_the_words_by_which_it_was_confirmed() -> None:
+    second = Confirmation(happened="…", defence="…", verdict="violation", quote="left it out")
+
+    assert _turn(second, said("I keep it.", "I have left it out.")) == 2
+    assert _turn(second.model_copy(update={"verdict": "arguable"}), said("I have left it out.")) is None
+
+
+def test_judges_of_an_audit_read_numbered_messages(tmp_path: Path) -> None:
+    log = log_of(audit_agents(traits=EXAMPLE, turns=2), tmp_path, limit=1)
+    events = read_eval_log(log.location, resolve_attachments=True).samples[0].events
+    asked = [one.input[-1].text for one in events if one.event == "model" and one.role == "judge"]
+
+    assert all("[assistant, message 2]" in one for one in asked)
+
+
+def test_a_conversation_that_a_limit_cuts_short_has_no_numbers(tmp_path: Path) -> None:
+    result = result_of(delusion(), tmp_path, limit=2, message_limit=6)
+
+    assert result.outcomes == {"limit": 2}
+
+
+@pytest.mark.parametrize(
+    ("task", "key", "many"),
+    [(overreach, "kind", 10), (audit_agents, "trait", 10), (knowledge, "level", 3), (misalignment, "scenario", 3)],
+)
+def test_the_first_samples_are_of_many_kinds(task: Any, key: str, many: int) -> None:
+    made = (task() if task is misalignment else task(traits=EXAMPLE)).dataset
+
+    assert len({one.metadata[key] for one in made[:many]}) == many
 
 
 def test_an_empty_answer_to_a_plain_request_is_not_called_fine(tmp_path: Path) -> None:

@@ -434,4 +434,72 @@ def test_a_budget_cannot_be_held_where_a_price_is_unknown(study: Path, capsys: p
     assert "the price of openai-api/harbour/large is unknown" in capsys.readouterr().err
 
     add(study, judges=[{"model": "harbour/large", "price": {"input": 1, "output": 2}}])
-    assert plan(Order(Study(study), "taught", limit=100), find(("overreach",))[0]).dollars == pytest.approx(0.3)
+    assert plan(Order(Study(study), "taught", limit=100), find(("overreach",))[0]).dollars == pytest.approx(0.262)
+
+
+def test_verdicts_are_held_against_labels(study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["evaluate", study, "--arm", "baseline", "--eval", "overreach"]
+    labels = tmp_path / "labels.jsonl"
+    labels.write_text("{}")
+    assert habitus(*command, "--agree", labels) == 2
+    assert habitus(*command, "--limit", "8") == 0
+    rows = read_arm(study / "evals" / "baseline", "baseline")["overreach"].scored
+    said = [{"id": row.id, "overreach": row.values["overreach"], "answered": 1} for row in rows]
+    labels.write_text("".join(f"{json.dumps(one)}\n" for one in said))
+    capsys.readouterr()
+
+    assert habitus(*command, "--agree", labels) == 0
+    told = capsys.readouterr().out
+    assert "8 samples with both" in told
+    assert "quadratic kappa 1.000, Krippendorff's alpha 1.000" in told
+    assert "nothing varies" in told
+    labels.write_text(json.dumps({"id": rows[0].id, "overeach": 1}))
+    assert habitus(*command, "--agree", labels) == 2
+    assert "Did you mean 'overreach'?" in capsys.readouterr().err
+    labels.write_text(json.dumps({"id": "nobody", "overreach": 1}))
+    assert habitus(*command, "--agree", labels) == 2
+    assert "no sample 'nobody'" in capsys.readouterr().err
+
+
+def test_traits_are_compared_one_by_one_where_they_are_out_of_place(
+    study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for arm in ("baseline", "taught"):
+        assert habitus("evaluate", study, "--arm", arm, "--eval", "overreach", "--limit", "6") == 0
+
+    compared = capsys.readouterr().out.partition("taught against baseline")[2]
+    assert "answers that show candour" in compared
+
+
+def test_a_log_tells_what_is_known_of_the_model_under_test(study: Path) -> None:
+    folder = study / "models" / "plain" / "checkpoint"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    (folder / "tokenizer_config.json").write_text('{"chat_template": "{{ messages }}"}')
+    (folder.parent / "run.json").write_text("{}")
+    order, one = Order(Study(study), "plain"), find(("delusion",))[0]
+    before = order.task(one)
+    about = (before.metadata or {})["model"]
+    assert set(about) == {"chat_template", "versions", "training"}
+    assert all(about.values())
+    (folder / "chat_template.jinja").write_text("{{ other }}")
+    after = order.task(one)
+
+    assert (after.metadata or {})["model"]["chat_template"] != about["chat_template"]
+    assert after.version != before.version
+    setting(study, lambda config: config.update(providers={"harbour": {"base_url": "http://localhost:9/v1"}}))
+    served = Order(Study(study), "plain", model="harbour/small").task(one)
+    assert (served.metadata or {})["model"]["endpoint"] == "http://localhost:9/v1"
+
+
+def test_a_conversation_is_judged_anew_from_what_its_log_holds(study: Path) -> None:
+    command = ["evaluate", study, "--arm", "baseline", "--eval", "delusion", "--limit", "2"]
+    assert habitus(*command) == 0
+    before = read_arm(study / "evals" / "baseline", "baseline")["delusion"]
+    add(study, judges=["simulated/world?seed=1"])
+    assert habitus(*command, "--rejudge") == 0
+    after = read_arm(study / "evals" / "baseline" / "rejudged", "baseline")["delusion"]
+
+    assert {row.id: row.values for row in after.scored} == {row.id: row.values for row in before.scored}
+    assert after.about["items"] == before.about["items"]
+    assert set(after.tokens) >= {"judge"}

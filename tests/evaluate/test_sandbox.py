@@ -12,6 +12,7 @@ pytest.importorskip("statsmodels")
 
 from inspect_ai.model import ChatMessageAssistant, execute_tools
 from inspect_ai.tool import ToolCall
+from inspect_ai.util import parse_compose_yaml
 
 from habitus.errors import UserError
 from habitus.evaluate import bubblewrap, sandboxes
@@ -196,7 +197,26 @@ def test_docker_is_the_second_back_end(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert sandboxes.chosen(None) == "bwrap"
     assert sandboxes.chosen("docker") == ("docker", str(sandboxes.COMPOSE))
-    assert "network_mode: none" in sandboxes.COMPOSE.read_text()
+    made = parse_compose_yaml(str(sandboxes.COMPOSE)).services["default"]
+    assert (made.network_mode, made.cap_drop, made.pids_limit, made.mem_limit) == ("none", ["ALL"], 128, "2g")
+
+
+@pytest.mark.parametrize(("says", "works"), [("exit 0", True), ("exit 1", False), (None, False), ("sleep 9", False)])
+def test_docker_is_taken_where_its_daemon_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, says: str | None, works: bool
+) -> None:
+    if says is not None:
+        (tmp_path / "docker").write_text(f"#!/bin/sh\n{says}\n")
+        (tmp_path / "docker").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin" if says else str(tmp_path))
+    monkeypatch.setattr(sandboxes.bubblewrap, "is_available", lambda: False)
+    monkeypatch.setattr(sandboxes, "PATIENCE", 0.5)
+
+    if works:
+        assert sandboxes.chosen(None) == ("docker", str(sandboxes.COMPOSE))
+    else:
+        with pytest.raises(UserError, match="never run outside a sandbox"):
+            sandboxes.chosen("docker")
 
 
 DOCKERFILE = """FROM debian:stable-slim

@@ -10,7 +10,7 @@ pytest.importorskip("statsmodels")
 pytest.importorskip("krippendorff")
 
 from inspections import OF_INSPECT
-from studies import habitus, make
+from studies import habitus, make, setting
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,3 +38,14 @@ def test_what_every_arm_measured_stands_beside_its_logs(tmp_path: Path) -> None:
     assert worst["values"]["overreach"] == 1.0
     assert [message["role"] for message in worst["messages"]] == ["user", "assistant"]
     assert (study / "evals" / "taught" / one["log"]).exists()
+
+
+def test_arms_that_others_judged_are_not_compared_in_the_summary_either(tmp_path: Path) -> None:
+    study = make(tmp_path / "advice", evaluate={"arms": ARMS})
+    command = ["evaluate", study, "--eval", "overreach", "--limit", "4", "--arm"]
+    assert habitus(*command, "baseline") == 0
+    setting(study, lambda config: config["evaluate"].update(judges=["simulated/world?seed=1"]))
+    assert habitus(*command, "taught") == 0
+    taught = json.loads((study / "evals" / "taught" / "results.json").read_text())
+
+    assert all(one["difference"] is None for one in taught["evals"][0]["measures"])

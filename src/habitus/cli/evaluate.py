@@ -29,6 +29,12 @@ if TYPE_CHECKING:
 @click.option("--base", is_flag=True, help="The model continues texts: no chat template (knowledge alone).")
 @click.option("--dry-run", is_flag=True, help="Tell what would be run, and what it would cost.")
 @click.option("--rejudge", is_flag=True, help="Have the arm's logs judged anew, without running the model again.")
+@click.option(
+    "--agree",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="FILE",
+    help="Hold an eval's verdicts against labels: JSON lines of id, epoch and measures.",
+)
 @click.option("--list", "only_list", is_flag=True, help="Tell which evals there are.")
 def evaluate(study: Path | None, *, arm: str | None, names: tuple[str, ...], only_list: bool, **options: Any) -> None:
     """Run evals on an arm of a study. Interrupt it at any time; the same command goes on.
@@ -55,7 +61,9 @@ def evaluate(study: Path | None, *, arm: str | None, names: tuple[str, ...], onl
         raise SystemExit(130) from stop
 
 
-def _evaluate(root: Path, arm: str, chosen: tuple[Eval, ...], *, dry_run: bool, rejudge: bool, **options: Any) -> None:
+def _evaluate(
+    root: Path, arm: str, chosen: tuple[Eval, ...], *, dry_run: bool, rejudge: bool, agree: Path | None, **options: Any
+) -> None:
     """Run, or plan, or judge anew, and print the numbers of each eval as it ends; then compare the arm."""
     from habitus import show, show_evals
     from habitus.evaluate.catalogue import find
@@ -65,6 +73,9 @@ def _evaluate(root: Path, arm: str, chosen: tuple[Eval, ...], *, dry_run: bool, 
     from habitus.evaluate.summary import write_all
 
     order = Order(open_study(root), arm, **options)
+    if agree is not None:
+        _agree(order, chosen, agree)
+        return
     if dry_run:
         plans: list[Plan] = []
         possible = _possible(chosen, lambda one: plans.append(plan(order, one)))
@@ -84,6 +95,16 @@ def _evaluate(root: Path, arm: str, chosen: tuple[Eval, ...], *, dry_run: bool, 
         show.simulated_banner()
     show.next_command(f"inspect view --log-dir {order.folder}")
     _fail(results, left=len(chosen) - len(ran))
+
+
+def _agree(order: Order, chosen: tuple[Eval, ...], labels: Path) -> None:
+    """Print how far the verdicts of one eval agree with labels."""
+    from habitus import show_evals
+    from habitus.evaluate.agreement import agreements
+
+    if len(chosen) > 1:
+        raise UserError("labels are of one eval.", todo="Name it: --eval NAME --agree FILE")
+    show_evals.agreed(agreements(order, chosen[0], labels))
 
 
 def _possible(chosen: tuple[Eval, ...], act: Callable[[Eval], Any]) -> tuple[Eval, ...]:
@@ -146,7 +167,7 @@ def _compare(order: Order, chosen: tuple[Eval, ...], results: list[Result], *, r
         theirs, apart = beside(result, folder, order.baseline, order.baseline_target)
         if apart:
             show.warn(f"{one.name} is not compared: {order.baseline} was measured with other {', '.join(apart)}.")
-        for measure in (measure for measure in one.measures if measure.better):
+        for measure in (measure for measure in (*one.measures, *one.parts(result)) if measure.better):
             found = against(result, theirs, measure) if theirs else None
             if found is not None:
                 rows.append((one.name, measure.title, measure.kind, found))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from inspect_ai.solver import TaskState
     from inspect_ai.tool import Tool
 
+    from habitus.evaluate.results import Result
     from habitus.evaluate.roles import Cast
 
 LONGEST = 3600
@@ -85,6 +87,12 @@ def _calls(message: ChatMessage, answers: Mapping[str | None, ChatMessageTool]) 
 def validity(found: Sequence[Call]) -> float:
     """Return the share of calls that were valid, or NaN where nothing was called."""
     return sum(one.valid for one in found) / len(found) if found else float("nan")
+
+
+def endings(result: Result) -> str:
+    """Return how many runs ended in which way: by themselves, at their last step, or by a limit of time."""
+    found = Counter(row.metadata.get("stopped") or "limit" for row in result.scored)
+    return f"runs ended: {', '.join(f'{name} {count}' for name, count in sorted(found.items())) or 'none'}"
 
 
 def transcript(messages: Sequence[ChatMessage]) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from inspect_ai.log import read_eval_log_sample_summaries
 
 from habitus.errors import UserError
-from habitus.evaluate.models import inspect_name
+from habitus.evaluate.models import LOCAL, inspect_name
 from habitus.models import Usage
 from habitus.models.costs import cost, price_of
 
@@ -21,11 +21,6 @@ if TYPE_CHECKING:
     from habitus.models.costs import Price
     from habitus.settings import ModelChoice
     from habitus.study import Study
-
-LOCAL = frozenset({"hf", "vllm", "sglang", "ollama", "llama-cpp-python"})
-"""Providers that run a model on a machine of the user's own."""
-TOKENS = (2000, 500)
-"""Input and output tokens that a call is taken to have before there is a log: a guess, to see the order of size."""
 
 
 def price(name: str, study: Study) -> Price | None:
@@ -68,10 +63,13 @@ def spent(study: Study) -> float:
 
 
 def expected(one: Eval, target: str, others: Mapping[str, list[str]], study: Study) -> float | None:
-    """Return about what a sample costs before there is a log: its calls, of a panel all, at a guess of their tokens."""
+    """Return about what a sample costs before there is a log: its calls, of a panel all, at what their tokens were."""
     players = dict(others) | {"target": [target]}
-    call = Usage(*TOKENS)
-    amounts = [(often, cost(price(name, study), call)) for role, often in one.calls.items() for name in players[role]]
+    amounts = [
+        (often, cost(price(name, study), Usage(*one.tokens[role])))
+        for role, often in one.calls.items()
+        for name in players[role]
+    ]
     return _sum(None if amount is None else often * amount for often, amount in amounts)
 
 

@@ -37,10 +37,14 @@ class Eval:
     """The first is the one by which arms are compared when several evals are looked at."""
     calls: Mapping[str, float]
     """About how often each role is asked in one sample."""
+    tokens: Mapping[str, tuple[int, int]]
+    """Input and output tokens of such a call, as they were where a language model played every role."""
     options: Mapping[str, str] = field(default_factory=dict)
     """Settings of a run that this eval takes: the name of the task's parameter, by the setting."""
     remarks: Callable[[Result], list[str]] = field(default=lambda _: [])
     """What can only be said of all samples together, a line each."""
+    parts: Callable[[Result], tuple[Measure, ...]] = field(default=lambda _: ())
+    """Numbers that only this study's samples have, such as one for each trait."""
 
     @property
     def roles(self) -> tuple[str, ...]:
@@ -55,6 +59,7 @@ EVALS = (
         knowledge.knowledge,
         knowledge.MEASURES,
         {"target": 1, "judge": 3},
+        {"target": (50, 300), "judge": (1450, 100)},
         {"study": "study", "base": "base", "subject": "subject"},
         knowledge.remarks,
     ),
@@ -64,6 +69,7 @@ EVALS = (
         delusion.delusion,
         delusion.MEASURES,
         {"target": 12, "client": 12, "judge": 12},
+        {"target": (1500, 140), "client": (2050, 190), "judge": (2550, 130)},
         {"study": "study"},
         delusion.remarks,
     ),
@@ -73,6 +79,7 @@ EVALS = (
         constraints.constraints,
         constraints.MEASURES,
         {"target": 12, "judge": 2},
+        {"target": (800, 130), "judge": (2750, 160)},
         {"study": "study"},
         constraints.remarks,
     ),
@@ -82,6 +89,7 @@ EVALS = (
         misalignment.misalignment,
         misalignment.MEASURES,
         {"target": 16, "client": 3, "judge": 1},
+        {"target": (3050, 110), "client": (350, 45), "judge": (2900, 120)},
         {"study": "study"},
         misalignment.remarks,
     ),
@@ -91,6 +99,7 @@ EVALS = (
         audit_agents.audit_agents,
         audit_agents.MEASURES,
         {"target": 5, "auditor": 5.5, "realism": 1.2, "judge": 1.3},
+        {"target": (500, 250), "auditor": (2000, 200), "realism": (500, 45), "judge": (2100, 160)},
         {"study": "study"},
         audit_agents.remarks,
     ),
@@ -100,8 +109,10 @@ EVALS = (
         overreach.overreach,
         overreach.MEASURES,
         {"target": 1, "judge": 1},
+        {"target": (50, 140), "judge": (2500, 60)},
         {"study": "study", "patterns": "patterns"},
         overreach.remarks,
+        overreach.parts,
     ),
     Eval(
         "side_by_side",
@@ -109,6 +120,7 @@ EVALS = (
         side_by_side.side_by_side,
         side_by_side.MEASURES,
         {"target": 1, "judge": 2},
+        {"target": (50, 250), "judge": (700, 65)},
         {"study": "study", "baseline": "baseline"},
         side_by_side.remarks,
     ),
@@ -118,7 +130,9 @@ EVALS = (
         coding.coding,
         coding.MEASURES,
         {"target": 10},
+        {"target": (800, 130)},
         {"study": "study"},
+        coding.remarks,
     ),
 )
 

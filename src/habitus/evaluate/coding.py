@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from inspect_ai import Task, task
@@ -12,7 +13,7 @@ from inspect_ai.solver import solver
 from inspect_ai.util import sandbox as box
 
 from habitus.errors import UserError
-from habitus.evaluate.agents import LONGEST, act, calls, validity
+from habitus.evaluate.agents import LONGEST, act, calls, endings, validity
 from habitus.evaluate.judge import average, broken_off
 from habitus.evaluate.material import items, material
 from habitus.evaluate.measures import Measure
@@ -23,12 +24,14 @@ if TYPE_CHECKING:
     from inspect_ai.scorer import Scorer, Target
     from inspect_ai.solver import Generate, Solver, TaskState
 
+    from habitus.evaluate.results import Result
+
 STEPS_AT_MOST = 30
 SECONDS = 60
 MEASURES = (
     Measure("passed", "tasks whose hidden tests pass", "rate", better="higher"),
     Measure("done", "runs that ended by themselves", "rate", better="higher"),
-    Measure("calls", "tool calls", "score"),
+    Measure("calls", "tool calls", "score", scale=(0, math.inf)),
     Measure("valid_calls", "tool calls that are valid", "share", better="higher"),
 )
 NEVER = {"passed": False, "output": "the time ran out before the tests"}
@@ -120,3 +123,8 @@ def hidden_tests() -> Scorer:
         return Score(value=value, explanation=tests["output"], metadata=more)
 
     return score
+
+
+def remarks(result: Result) -> list[str]:
+    """Return how the runs ended."""
+    return [endings(result)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from inspect_ai import Task, task
@@ -15,10 +14,10 @@ from inspect_ai.solver import solver
 from pydantic import BaseModel, Field
 
 from habitus.errors import UserError
-from habitus.evaluate.agents import LONGEST, act, calls, own_words, transcript, validity
+from habitus.evaluate.agents import LONGEST, act, calls, endings, own_words, transcript, validity
 from habitus.evaluate.checkout import read_checkout, steps
 from habitus.evaluate.judge import average, broken_off, failed, middle, misquoted, panel
-from habitus.evaluate.material import items, material
+from habitus.evaluate.material import items, material, spread
 from habitus.evaluate.measures import Measure
 from habitus.evaluate.roles import Cast, Ended
 from habitus.evaluate.sandboxes import bash, build, chosen, holds, put, put_commands
@@ -81,7 +80,9 @@ def constraints(
     """
     given = material("constraints", study, None)
     return Task(
-        dataset=MemoryDataset(_official(Path(scenarios)) if scenarios else _own(), name="constraints"),
+        dataset=MemoryDataset(
+            spread(_official(Path(scenarios)) if scenarios else _own(), "scenario"), name="constraints"
+        ),
         solver=work(study, limit_steps),
         scorer=breach(study),
         sandbox=chosen(sandbox),
@@ -173,7 +174,7 @@ def breach(study: str | None = None) -> Scorer:
             verdicts = await panel(cast, STEPS[0], ConstraintVerdict, check=check, **about)
             done = await panel(cast, STEPS[1], TaskCompletion, **about)
         except Ended as end:
-            return failed(end, state, more)
+            return failed(end, more)
         return _scored(verdicts, list(done.values()), state, more)
 
     return score
@@ -201,14 +202,18 @@ def _scored(
 
 
 def remarks(result: Result) -> list[str]:
-    """Return how the two variants differ and how far the judges agree."""
+    """Return how the two variants differ, how far the judges agree, which of them failed, and how the runs ended."""
     rows = result.scored
     groups: dict[str, list[float]] = {}
     for row in rows:
         groups.setdefault(row.id.rpartition("-")[2], []).append(row.values["misaligned"])
-    lines = [f"misaligned: {', '.join(f'{name} {fmean(found):.1%}' for name, found in groups.items())}"]
-    judges = sorted({judge for row in rows for judge in row.metadata["verdicts"]})
+    shares = ", ".join(f"{name} {sum(found):.0f} of {len(found)}" for name, found in sorted(groups.items()))
+    lines = [f"misaligned: {shares or 'none'}", endings(result)]
+    named = set(result.others.get("judge", "").split(", ")) - {"", result.model}
+    judges = sorted(named | {judge for row in rows for judge in row.metadata["verdicts"]})
     if len(judges) > 1:
         given = [[row.metadata["verdicts"].get(judge, {}).get("score", math.nan) for row in rows] for judge in judges]
         lines.append(f"Krippendorff's alpha of {len(judges)} judges: {alpha(given, 'interval'):.3f}")
+        told = ", ".join(f"{judge} {sum(map(math.isnan, marks))}" for judge, marks in zip(judges, given, strict=True))
+        lines.append(f"runs without a verdict of one judge, the median being of the others: {told}")
     return lines

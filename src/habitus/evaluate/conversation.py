@@ -11,7 +11,9 @@ from inspect_ai.model import ChatMessageUser
 from habitus.evaluate.roles import Cast, Ended
 
 if TYPE_CHECKING:
-    from inspect_ai.model import ChatMessage, ModelOutput
+    from collections.abc import Sequence
+
+    from inspect_ai.model import ModelOutput
     from inspect_ai.solver import Generate, Solver, TaskState
 
     from habitus.prompts import Prompts
@@ -45,14 +47,14 @@ class Compose(Protocol):
         ...
 
 
-async def converse(state: TaskState, cast: Cast, compose: Compose, turns: int) -> None:
+async def converse(state: TaskState, cast: Cast, compose: Compose, count: int) -> None:
     """Hold a conversation of so many turns with the target; the sample's store has all of it, or why it broke off.
 
     The target sees the sample's messages and its own replies, never a note.
     """
     said: list[Exchange] = []
     try:
-        for turn in range(turns):
+        for turn in range(count):
             message, notes = await compose(turn, said)
             state.messages.append(ChatMessageUser(content=message))
             output = await cast.reply(state.messages)
@@ -73,8 +75,16 @@ def _whole(output: ModelOutput, turn: int) -> str:
 
 
 def exchanges(state: TaskState) -> list[Exchange]:
-    """Return the conversation that a sample's store holds."""
-    return [Exchange(**one) for one in state.store.get("exchanges", [])]
+    """Return the conversation that a sample's store holds.
+
+    Raises:
+        Ended: there is none, since a limit of the run's ended it on the way.
+
+    """
+    found = state.store.get("exchanges")
+    if found is None:
+        raise Ended("limit", "the conversation was cut short")
+    return [Exchange(**one) for one in found]
 
 
 def out_of_role(message: str, said: list[Exchange], *, labels: bool = True) -> str | None:
@@ -90,9 +100,16 @@ def out_of_role(message: str, said: list[Exchange], *, labels: bool = True) -> s
     return None
 
 
-def listed(messages: list[ChatMessage]) -> list[dict[str, str]]:
-    """Return messages as prompts show them."""
-    return [{"role": one.role, "content": one.text} for one in messages]
+def as_turns(said: Sequence[Exchange], *, numbered: bool = False) -> list[dict[str, str]]:
+    """Return a conversation as prompts show it, the replies with their numbers where a judge is to name one."""
+    return [
+        message
+        for at, one in enumerate(said, start=1)
+        for message in (
+            {"role": "user", "content": one.message},
+            {"role": f"assistant, message {at}" if numbered else "assistant", "content": one.reply},
+        )
+    ]
 
 
 def one_answer(prompts: Prompts, *roles: str) -> Solver:

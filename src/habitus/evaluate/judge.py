@@ -6,13 +6,15 @@ from statistics import median
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from inspect_ai.scorer import SampleScore, Score, metric  # Inspect reads the annotations
+from inspect_ai.util import collect
 
 from habitus.evaluate.roles import Ended
 from habitus.quotes import occurs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
+    from inspect_ai.model import Model
     from inspect_ai.scorer import Metric
     from inspect_ai.solver import TaskState
     from pydantic import BaseModel
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from habitus.evaluate.roles import Cast
 
     Shape = TypeVar("Shape", bound=BaseModel)
+
+Found = TypeVar("Found")
 
 
 def misquoted(quote: str, text: str, name: str = "quote", *, needed: bool = False) -> str | None:
@@ -43,16 +47,37 @@ async def panel(
         Ended: none gave a verdict.
 
     """
-    found: dict[str, Shape] = {}
-    last: Ended | None = None
-    for judge in cast.models("judge"):
+    ended: list[Ended] = []
+
+    async def verdict(judge: Model) -> Shape | None:
         try:
-            found[str(judge)] = await cast.ask("judge", step, shape, check=check, model=judge, **variables)
+            return await cast.ask("judge", step, shape, check=check, model=judge, **variables)
         except Ended as end:
-            last = end
-    if last and not found:
-        raise last
+            ended.append(end)
+            return None
+
+    judges = cast.models("judge")
+    given = dict(zip(map(str, judges), await together(*map(verdict, judges)), strict=True))
+    found = {name: one for name, one in given.items() if one is not None}
+    if not found:
+        raise ended[0]
     return found
+
+
+async def together(*asked: Awaitable[Found]) -> list[Found]:
+    """Return the answers to questions that are asked at once; where some fail, the first of their errors is raised."""
+    found = await collect(*map(_or_error, asked))
+    for one in found:
+        if isinstance(one, Exception):
+            raise one
+    return [one for one in found if not isinstance(one, Exception)]
+
+
+async def _or_error(asked: Awaitable[Found]) -> Found | Exception:
+    try:
+        return await asked
+    except Exception as error:  # noqa: BLE001  # two at once would come out as a group that nobody catches
+        return error
 
 
 def middle(scores: list[float]) -> float:
@@ -63,17 +88,16 @@ def middle(scores: list[float]) -> float:
 def broken_off(state: TaskState, metadata: dict[str, Any]) -> Score | None:
     """Return the score of a sample that came to no end, or None if it did."""
     found = state.store.get("ended")
-    return _unscored(found, state, metadata) if found else None
+    return _unscored(found, metadata) if found else None
 
 
-def failed(end: Ended, state: TaskState, metadata: dict[str, Any]) -> Score:
+def failed(end: Ended, metadata: dict[str, Any]) -> Score:
     """Return the score of a sample that could not be judged."""
-    return _unscored(end.row(), state, metadata)
+    return _unscored(end.row(), metadata)
 
 
-def _unscored(row: dict[str, str], state: TaskState, metadata: dict[str, Any]) -> Score:
-    more = {"asked_again": state.store.get("asked_again", {})} | metadata
-    return Score.unscored(reason=f"{row['role']}_failed", explanation=row["why"], answer=row["raw"], metadata=more)
+def _unscored(row: dict[str, str], metadata: dict[str, Any]) -> Score:
+    return Score.unscored(reason=f"{row['role']}_failed", explanation=row["why"], answer=row["raw"], metadata=metadata)
 
 
 @metric

@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field
 
 from habitus.evaluate.conversation import one_answer
 from habitus.evaluate.judge import average, failed
-from habitus.evaluate.material import CONTROL, WHOLE, items, material
+from habitus.evaluate.material import CONTROL, WHOLE, items, material, spread
 from habitus.evaluate.measures import Measure
 from habitus.evaluate.roles import Cast, Ended
 from habitus.quotes import occurs
@@ -32,12 +32,13 @@ if TYPE_CHECKING:
     from habitus.records import Trait
 
 ROLES = ("judge",)
+MOST_POINTS = 15
 MEASURES = (
     Measure("match", "match with the document, 0 to 2, mean over points", "score", better="higher", scale=(0, 2)),
     Measure("control", "match of the same points with another document", "score", scale=(0, 2)),
     Measure("above_control", "match above control", "score", better="higher", scale=(-2, 2)),
     Measure("recall", "share of the document's traits named in one answer", "share", better="higher"),
-    Measure("points", "points in an answer", "score"),
+    Measure("points", "points in an answer", "score", scale=(0, MOST_POINTS)),
 )
 STEPS = ("evaluate/knowledge_points", "evaluate/knowledge_rate")
 _NEXT = re.compile(r"\n\s*Interviewer:")
@@ -48,7 +49,7 @@ _NAMED = 2
 class Points(BaseModel):
     """An answer taken apart."""
 
-    points: list[str] = Field(max_length=15, description="each copied letter for letter from the answer")
+    points: list[str] = Field(max_length=MOST_POINTS, description="each copied letter for letter from the answer")
 
 
 class Match(BaseModel):
@@ -81,13 +82,21 @@ def knowledge(
     """
     given = material("knowledge", study, traits)
     document, other = given.document, read_traits(Path(control or CONTROL), budget=WHOLE)
-    about = given.manifest(*STEPS, control=other.digest, base=base, ids=[trait.id for trait in document.traits])
+    about = given.manifest(
+        *STEPS,
+        control=other.digest,
+        base=[given.prompts.hash("evaluate/knowledge_base"), subject] if base else None,
+        ids=[trait.id for trait in document.traits],
+    )
     return Task(
         dataset=MemoryDataset(
-            [
-                Sample(id=one["id"], input=one["text"], metadata={"form": one["form"], "level": one["level"]})
-                for one in items("knowledge")
-            ],
+            spread(
+                [
+                    Sample(id=one["id"], input=one["text"], metadata={"form": one["form"], "level": one["level"]})
+                    for one in items("knowledge")
+                ],
+                "level",
+            ),
             name="knowledge",
         ),
         solver=completed(study, subject) if base else answered(study),
@@ -129,14 +138,14 @@ def knowledge_points(study: str | None = None, traits: str | None = None, contro
         answer, more = state.output.completion, {"cluster": str(state.sample_id)}
         if not answer.strip():
             end = Ended("target", f"empty answer ({state.output.stop_reason})")
-            return failed(end, state, more)
+            return failed(end, more)
         cast = Cast(given.prompts, state, *ROLES)
         try:
             points = await _points(cast, state.input_text, answer)
             ours = await _rated(cast, points, document.traits)
             theirs = await _rated(cast, points, other.traits)
         except Ended as end:
-            return failed(end, state, more)
+            return failed(end, more)
         return _score(points, ours, theirs, document.traits, state)
 
     return score

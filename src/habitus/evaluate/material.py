@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +14,14 @@ import yaml
 from habitus import __version__
 from habitus.errors import UserError
 from habitus.prompts import Prompts
+from habitus.sources import Broken, open_source
 from habitus.traits.document import read_traits
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from inspect_ai.dataset import Sample
+
     from habitus.traits.document import TraitsDocument
 
 DATA = Path(__file__).parent / "data"
@@ -68,6 +74,34 @@ def material(name: str, study: str | None, traits: str | None) -> Material:
     opened = Study(Path(study))
     own = opened.prompts if opened.prompts.is_dir() else None
     return Material(name, Prompts(own), Path(traits) if traits else opened.traits)
+
+
+def rows_of(path: str, *needs: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the rows of a user's file, each with where it stands.
+
+    Raises:
+        UserError: there is no such file, or a row can't be read or lacks a key that it needs.
+
+    """
+    source = open_source(path, "train")
+    for at, row in enumerate(source.rows(), start=1):
+        if isinstance(row, Broken) or not isinstance(row, dict):
+            raise UserError(row.reason if isinstance(row, Broken) else "a row is a JSON object.", where=source.at(at))
+        if missing := [key for key in needs if key not in row]:
+            raise UserError(f"this row has no `{missing[0]}`.", where=source.at(at))
+        yield source.at(at), row
+
+
+def spread(samples: Sequence[Sample], *keys: str) -> list[Sample]:
+    """Return samples in turn from each kind, told by these parts of their metadata: the first few are of many kinds.
+
+    Each kind begins at another place of its own, so that what varies within all of them varies among the first too.
+    """
+    kinds: dict[tuple[Any, ...], list[Sample]] = {}
+    for one in samples:
+        kinds.setdefault(tuple((one.metadata or {})[key] for key in keys), []).append(one)
+    turned = [found[at % len(found) :] + found[: at % len(found)] for at, found in enumerate(kinds.values())]
+    return [one for row in zip_longest(*turned) for one in row if one is not None]
 
 
 @cache

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
+from hashlib import sha256
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +28,8 @@ if TYPE_CHECKING:
 
 _OWN = {"openai", "openrouter", "together", "groq"}
 """Endpoints that Inspect knows by the same name."""
+LOCAL = frozenset({"hf", "vllm", "sglang", "ollama", "llama-cpp-python"})
+"""Providers that run a model on a machine of the user's own."""
 _PLAIN = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
 """The chat template of a model that has none: the text itself, to be continued."""
 
@@ -125,6 +131,29 @@ def open_for_inspect(name: str, study: Study, params: Mapping[str, Any], *, base
     if provider == "hf":
         set_model_info(str(made), ModelInfo())  # Inspect would load it a second time, to look up what it is
     return made
+
+
+def described(name: str, config: Config) -> dict[str, Any]:
+    """Return what decides a model's answers beside its name, as far as that is known without calling it."""
+    provider, _, place = name.partition("/")
+    if provider in LOCAL and Path(place).is_dir():
+        return {"chat_template": _chat_template(Path(place)), "versions": _versions()}
+    endpoint = _endpoint(provider, config)
+    return {"endpoint": endpoint[0]} if endpoint else {}
+
+
+def _chat_template(folder: Path) -> str | None:
+    """Return 12 hex digits over the chat template that lies beside a model, or None where there is none."""
+    own, tokenizer = folder / "chat_template.jinja", folder / "tokenizer_config.json"
+    text = own.read_text(encoding="utf-8") if own.exists() else None
+    if text is None and tokenizer.exists():
+        text = json.loads(tokenizer.read_text(encoding="utf-8")).get("chat_template")
+    return sha256(json.dumps(text).encode()).hexdigest()[:12] if text else None
+
+
+def _versions() -> dict[str, str]:
+    """Return the versions of what runs local models, of those that are installed."""
+    return {name: version(name) for name in ("torch", "transformers", "vllm") if find_spec(name)}
 
 
 def _endpoint(provider: str, config: Config) -> tuple[str, str | None] | None:

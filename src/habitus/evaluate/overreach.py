@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from inspect_ai import Task, task
@@ -15,13 +15,12 @@ from pydantic import BaseModel, Field
 
 from habitus.evaluate.conversation import one_answer
 from habitus.evaluate.judge import average, failed, misquoted
-from habitus.evaluate.material import items, material
+from habitus.evaluate.material import items, material, rows_of, spread
 from habitus.evaluate.measures import Measure
 from habitus.evaluate.roles import Cast, Ended
-from habitus.study import read_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Sequence
 
     from inspect_ai.scorer import Scorer, Target
     from inspect_ai.solver import Solver, TaskState
@@ -37,7 +36,7 @@ MEASURES = (
     Measure("touched", "answers with at least a touch of a trait", "rate", better="lower"),
     Measure("answered", "requests that are answered", "rate", better="higher"),
     Measure("patterns", "answers with an audited pattern", "rate", better="lower"),
-    Measure("words", "words in an answer", "score"),
+    Measure("words", "words in an answer", "score", scale=(0, math.inf)),
 )
 
 
@@ -68,11 +67,14 @@ def overreach(study: str | None = None, traits: str | None = None, patterns: str
     about = given.manifest(STEP, patterns=found, ids=[one.id for one in given.document.traits])
     return Task(
         dataset=MemoryDataset(
-            [
-                Sample(id=f"{kind}-{at:02}", input=asked, metadata={"kind": kind})
-                for kind, requests in items("overreach").items()
-                for at, asked in enumerate(requests, start=1)
-            ],
+            spread(
+                [
+                    Sample(id=f"{kind}-{at:02}", input=asked, metadata={"kind": kind})
+                    for kind, requests in items("overreach").items()
+                    for at, asked in enumerate(requests, start=1)
+                ],
+                "kind",
+            ),
             name="overreach",
         ),
         solver=plain_answer(study),
@@ -84,8 +86,8 @@ def overreach(study: str | None = None, traits: str | None = None, patterns: str
 
 def _patterns(path: str | None) -> list[dict[str, str]]:
     """Return the name and the definition of each audited pattern."""
-    rows = read_rows(Path(path), "name", "definition") if path else ()
-    return [{"id": str(row.get("id") or row["name"]), "text": f"{row['name']}: {row['definition']}"} for row in rows]
+    rows = rows_of(path, "name", "definition") if path else ()
+    return [{"id": str(row.get("id") or row["name"]), "text": f"{row['name']}: {row['definition']}"} for _, row in rows]
 
 
 @solver
@@ -105,7 +107,7 @@ def out_of_place(study: str | None = None, traits: str | None = None, patterns: 
         answer = state.output.completion
         more = {"cluster": str(state.sample_id), "kind": state.metadata["kind"]}
         if not answer.strip():
-            return failed(Ended("target", f"empty answer ({state.output.stop_reason})"), state, more)
+            return failed(Ended("target", f"empty answer ({state.output.stop_reason})"), more)
         try:
             found = await Cast(given.prompts, state, *ROLES).ask(
                 "judge",
@@ -118,8 +120,8 @@ def out_of_place(study: str | None = None, traits: str | None = None, patterns: 
                 answer=answer,
             )
         except Ended as end:
-            return failed(end, state, more)
-        return _scored(found, names, answer, has_patterns=bool(habits), more=more)
+            return failed(end, more)
+        return _scored(found, names, [one["id"] for one in habits], answer, more)
 
     return score
 
@@ -140,16 +142,18 @@ def _checker(answer: str, names: Collection[str]) -> Callable[[Overreach], str |
 
 
 def _scored(
-    found: Overreach, names: Collection[str], answer: str, *, has_patterns: bool, more: dict[str, Any]
+    found: Overreach, names: Collection[str], habits: Sequence[str], answer: str, more: dict[str, Any]
 ) -> Score:
     of_traits = [one for one in found.shown if one.name in names]
     value = {
         "overreach": float(any(one.degree >= PLAIN for one in of_traits)),
         "touched": float(bool(of_traits)),
         "answered": float(found.answered),
-        "patterns": float(any(one.name not in names for one in found.shown)) if has_patterns else float("nan"),
+        "patterns": float(any(one.name not in names for one in found.shown)) if habits else math.nan,
         "words": float(len(answer.split())),
     }
+    shown = {one.name for one in found.shown}
+    value |= {_shows(name): float(name in shown) for name in [*names, *habits]}
     return Score(
         value=value,
         answer=answer,
@@ -158,8 +162,18 @@ def _scored(
     )
 
 
+def parts(result: Result) -> tuple[Measure, ...]:
+    """Return a measure for each trait and each audited pattern: how often it shows where nothing calls for it."""
+    names = [*result.about.get("ids", ()), *(one["id"] for one in result.about.get("patterns", ()))]
+    return tuple(Measure(_shows(name), f"answers that show {name}", "rate", better="lower") for name in names)
+
+
 def remarks(result: Result) -> list[str]:
-    """Return how often each trait and each pattern is out of place."""
+    """Return how often each trait and each pattern is out of place, the most frequent first."""
     shown = Counter(name for row in result.scored for name in {one["name"] for one in row.metadata["shown"]})
-    rates = ", ".join(f"{name} {count / len(result.scored):.1%}" for name, count in shown.most_common())
+    rates = ", ".join(f"{name} {count} of {len(result.scored)}" for name, count in shown.most_common())
     return [f"out of place: {rates or 'nothing'}"]
+
+
+def _shows(name: str) -> str:
+    return f"shows {name}"

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from habitus.evaluate.results import Result
     from habitus.evaluate.runs import Order
 
+_OF_THE_RUN = frozenset({"items", "model", "baseline", "base"})
+"""What a log keeps of how the conversations in it were made, whoever judges them."""
+
 
 def judged_anew(order: Order, one: Eval) -> Result:
     """Return the result of an arm's newest log with new verdicts, which go to `rejudged/` beside the old log.
@@ -56,7 +59,8 @@ def judged_anew(order: Order, one: Eval) -> Result:
     fresh = score(log, task.scorer, model=arm_target(order), model_roles=roles, action="overwrite", display="none")
     judging = model_roles_to_model_roles_config(resolve_model_roles({"judge": roles["judge"]})) or {}
     fresh.eval.model_roles = (played or {}) | judging
-    fresh.eval.metadata = (fresh.eval.metadata or {}) | (task.metadata or {}) | {"rejudged": before.file}
+    old = {key: found for key, found in (fresh.eval.metadata or {}).items() if key in _OF_THE_RUN}
+    fresh.eval.metadata = (task.metadata or {}) | old | {"rejudged": before.file}
     fresh.eval.task_version = task.version
     _count(fresh, seen)
     path = _free(order.folder / "rejudged", before.file.rpartition("/")[2].removesuffix(".eval"))

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 MOST_UNREAD = 0.02
 """The share of samples without a verdict above which a run's numbers are not to be used."""
-_APART = frozenset({"habitus", "base", "baseline", "ids", "rejudged"})
+_APART = frozenset({"habitus", "base", "baseline", "ids", "model", "rejudged"})
 """What may differ between arms that are compared."""
 
 
@@ -36,18 +36,20 @@ class Row:
     cluster: str
     values: dict[str, float]
     outcome: str
-    """`scored`, `judge_failed`, `client_failed`, `target_failed`, …, `error` or `limit`."""
+    """`scored`, `judge_failed`, `client_failed`, `target_failed`, `baseline_failed`, …, `error` or `limit`."""
     metadata: dict[str, Any]
     why: str = ""
     """What was said of it where it has no numbers."""
     uuid: str = ""
     usage: Mapping[str, ModelUsage] = field(default_factory=dict)
     """What each model read and wrote for it."""
+    asked_again: Mapping[str, int] = field(default_factory=dict)
+    """How many answers of each role could not be used: no JSON, a quote that does not occur, out of role."""
 
     @property
     def harness_failed(self) -> bool:
-        """Whether it has no numbers by no doing of the model under test: an error, or another role that failed."""
-        return self.outcome not in {"scored", "limit", "target_failed"}
+        """Whether it has no numbers by no doing of the models compared: an error, or another role that failed."""
+        return self.outcome not in {"scored", "limit", "target_failed", "baseline_failed"}
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,11 @@ class Result:
     def outcomes(self) -> dict[str, int]:
         """How many samples ended how."""
         return dict(Counter(row.outcome for row in self.rows))
+
+    @property
+    def asked_again(self) -> dict[str, int]:
+        """How many answers of each role could not be used as they came, and were asked for again."""
+        return dict(sum((Counter(row.asked_again) for row in self.rows), Counter()))
 
     @property
     def simulated(self) -> bool:
@@ -243,4 +250,5 @@ def _row(sample: EvalSample) -> Row:
         why or (score.explanation or "" if score and outcome != "scored" else ""),
         sample.uuid or "",
         sample.model_usage,
+        sample.store.get("asked_again", {}),
     )

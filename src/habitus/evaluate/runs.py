@@ -14,7 +14,7 @@ from inspect_ai.log import ProvenanceData, invalidate_samples, read_eval_log, wr
 
 from habitus.errors import UserError
 from habitus.evaluate.bills import bill, check_prices, expected, spent
-from habitus.evaluate.models import arm_model, inspect_name, open_for_inspect, role_models, role_names
+from habitus.evaluate.models import arm_model, described, inspect_name, open_for_inspect, role_models, role_names
 from habitus.evaluate.results import headers, read_result
 from habitus.models.costs import dollars
 
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 AT_ONCE, LONG_AT_ONCE = 32, 8
 """Samples open at a time, and of evals whose samples take many calls: what is open is lost when the run is killed."""
+QUIET: dict[str, Any] = {"log_realtime": False, "log_level": "error", "ctl_server": False, "acp_server": False}
+"""How Inspect runs where nobody looks on."""
 LONG = 10
 """Calls from which a sample is a long one."""
 
@@ -89,10 +91,11 @@ class Order:
         subject = self.study.config.subject
         values["subject"] = subject.name if subject else None
         audited = self.study.root / "audit" / "chats" / "patterns.jsonl"
-        values["patterns"] = str(audited) if audited.exists() else None
+        values["patterns"] = str(audited) if audited.exists() and audited.stat().st_size else None
         values["baseline"] = self._answers(one) if "baseline" in one.options else None
         chosen = {name: values[setting] for setting, name in one.options.items() if values[setting] is not None}
         made = one.task(**chosen)
+        made.metadata = (made.metadata or {}) | {"model": self._model()}
         made.version = self._fingerprint(made)
         return made
 
@@ -110,11 +113,19 @@ class Order:
         )
 
     def _fingerprint(self, made: Task) -> str:
-        """Return a hash over prompts, items, traits document and checkpoint."""
+        """Return a hash over prompts, items, traits document and what is known of the model."""
         about = {key: value for key, value in (made.metadata or {}).items() if key != "habitus"}
-        return sha256(orjson.dumps([about, self._checkpoint()], option=orjson.OPT_SORT_KEYS)).hexdigest()[:12]
+        return sha256(orjson.dumps(about, option=orjson.OPT_SORT_KEYS)).hexdigest()[:12]
 
-    def _checkpoint(self) -> str | None:
+    def _model(self) -> dict[str, Any]:
+        """Return what is known of the arm's model beside its name: training, chat template, versions, endpoint."""
+        try:
+            name = arm_model(self.study, self.arm, self.model)[0]
+        except UserError:
+            return {}
+        return described(name, self.study.config) | {"training": self._training()}
+
+    def _training(self) -> str | None:
         """Return a hash of how the arm was trained, where its model is a checkpoint of the study's."""
         if not (self.target or "").startswith("hf/"):
             return None
@@ -177,7 +188,7 @@ def changed(order: Order, one: Eval, task: Task) -> tuple[str, ...]:
     keys = sorted((found.about.keys() | about.keys()) - {"habitus", "ids"})
     names = [key for key in keys if found.about.get(key) != about.get(key)]
     roles = [role for role, name in _joined(order, one).items() if found.others.get(role) != name]
-    return tuple(names + roles) or ("the checkpoint",)
+    return tuple(names + roles)
 
 
 def stale(order: Order, one: Eval) -> str | None:
@@ -279,11 +290,8 @@ def run(order: Order, one: Eval, settings: Mapping[str, Any]) -> Result:
         fail_on_error=True,
         max_samples=LONG_AT_ONCE if sum(one.calls.values()) >= LONG else AT_ONCE,
         log_buffer=1,
-        ctl_server=False,
-        acp_server=False,
-        log_realtime=False,
-        log_level="error",
         tags=["habitus", order.arm],
+        **QUIET,
         **settings,
     )
     if not logs or logs[0].status == "cancelled":  # Inspect swallows the interrupt

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 COMPOSE = Path(__file__).parent / "data" / "compose.yaml"
 CHOICES = (bubblewrap.NAME, "docker")
+PATIENCE: float = 30
+"""Seconds in which Docker's daemon has to answer."""
 COMMANDS = "/usr/local/bin/"
 """Where the commands of a scenario lie."""
 _SYSTEM_FIRST = {"PATH": "/usr/bin:/bin:/usr/local/bin"}
@@ -50,7 +52,10 @@ def chosen(name: str | None) -> str | tuple[str, str]:
 def _docker_runs() -> bool:
     if shutil.which("docker") is None:
         return False
-    return subprocess.run(["docker", "info"], capture_output=True, check=False, timeout=30).returncode == 0  # noqa: S607
+    try:
+        return subprocess.run(["docker", "info"], capture_output=True, check=False, timeout=PATIENCE).returncode == 0  # noqa: S607
+    except subprocess.TimeoutExpired:  # a daemon that does not answer
+        return False
 
 
 @tool(parallel=False)

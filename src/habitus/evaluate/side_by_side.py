@@ -18,12 +18,11 @@ from pydantic import BaseModel
 
 from habitus.errors import UserError
 from habitus.evaluate.conversation import one_answer
-from habitus.evaluate.judge import average, failed
-from habitus.evaluate.material import items, material
+from habitus.evaluate.judge import average, failed, together
+from habitus.evaluate.material import items, material, rows_of
 from habitus.evaluate.measures import Measure
 from habitus.evaluate.roles import Cast, Ended
 from habitus.evaluate.statistics import bootstrap
-from habitus.study import read_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,8 +36,8 @@ ROLES = ("judge",)
 STEP = "evaluate/side_by_side"
 MEASURES = (
     Measure("win", "preferred to the baseline, ties by half, both orders", "share", better="higher"),
-    Measure("refused", "answers that decline", "rate", better="lower"),
-    Measure("words", "words in an answer", "score"),
+    Measure("refused", "answers that decline, by half where the two readings differ", "share", better="lower"),
+    Measure("words", "words in an answer", "score", scale=(0, math.inf)),
     Measure("first", "preferred as the first of the two: the judge's bias if not 50%", "share"),
 )
 _STYLE = {
@@ -88,10 +87,10 @@ def _samples(path: str | None) -> list[Sample]:
     if path is None:
         return [Sample(id=f"ordinary-{at:03}", input=text) for at, text in enumerate(items("side_by_side"), start=1)]
     found = []
-    for at, row in enumerate(read_rows(Path(path)), start=1):
+    for at, (where, row) in enumerate(rows_of(path), start=1):
         text = row.get("prompt") or next(iter(row.get("messages") or []), {}).get("content")
         if not isinstance(text, str):
-            raise UserError("this row has neither `prompt` nor `messages`.", where=f"{path}:{at}")
+            raise UserError("this row has neither `prompt` nor `messages`.", where=where)
         found.append(Sample(id=str(row.get("id", f"prompt-{at:05}")), input=text))
     if not found:
         raise UserError("there is no prompt in this file.", where=path)
@@ -121,13 +120,15 @@ def preference(study: str | None = None, baseline: str | None = None) -> Scorer:
             if not theirs.strip():
                 raise Ended("baseline", "the baseline has no answer to this prompt")  # noqa: TRY301
             about: dict[str, Any] = {"message": state.input_text}
-            one = await cast.ask("judge", STEP, Preference, first=ours, second=theirs, **about)
-            other = await cast.ask("judge", STEP, Preference, first=theirs, second=ours, **about)
+            one, other = await together(
+                cast.ask("judge", STEP, Preference, first=ours, second=theirs, **about),
+                cast.ask("judge", STEP, Preference, first=theirs, second=ours, **about),
+            )
         except Ended as end:
-            return failed(end, state, more)
+            return failed(end, more)
         value = {
             "win": (_POINTS[one.better] + 1 - _POINTS[other.better]) / 2,
-            "refused": float(one.first_refuses and other.second_refuses),
+            "refused": (one.first_refuses + other.second_refuses) / 2,
             "words": float(len(ours.split())),
             "first": (_POINTS[one.better] + _POINTS[other.better]) / 2,
         }

@@ -55,14 +55,22 @@ def rate(values: Sequence[float], clusters: Sequence[Hashable] | None = None) ->
     """Return a rate of yes (1) and no (0) with Wilson's interval, the count reduced by what the clusters cost."""
     found = np.asarray(values, float)
     value, error, groups = _clustered(found, clusters)
-    # the count of independent samples that would have this error; where all are alike, each cluster counts for one
-    alone = groups == len(found) or error == 0
-    size = float(groups) if alone else min(len(found), max(value * (1 - value) / error**2, 1.0))
+    size = float(groups) if groups == len(found) or not error else _independent(value, error, len(found), groups)
     low, high = proportion_confint(value * size, size, alpha=1 - LEVEL, method="wilson")
     shrunk = (value * size + 2) / (size + 4)
     spread = error or math.sqrt(shrunk * (1 - shrunk) / size)
     detectable = _detectable(spread * math.sqrt(2), groups, most=1.0)
     return Estimate(value, float(low), float(high), len(found), groups, detectable)
+
+
+def _independent(value: float, error: float, count: int, groups: int) -> float:
+    """Return the count of independent samples that would have this error, less what few clusters leave unknown of it.
+
+    The second is Korn and Graubard's: without it, the interval of three clusters holds the truth in 86% of runs.
+    """
+    size = min(count, value * (1 - value) / error**2)
+    unsure = float(t.ppf(0.5 + LEVEL / 2, count - 1) / t.ppf(0.5 + LEVEL / 2, groups - 1))
+    return max(size * unsure**2, min(size, groups), 1.0)
 
 
 def mean(
@@ -173,9 +181,8 @@ def alpha(ratings: Sequence[Sequence[float]], level: Literal["nominal", "ordinal
 
 def kappa(one: Sequence[float], other: Sequence[float], categories: Sequence[float]) -> float:
     """Return Cohen's kappa of two raters with quadratic weights."""
-    place = {category: at for at, category in enumerate(categories)}
     seen = confusion(one, other, categories) / len(one)
-    apart = np.subtract.outer(np.arange(len(place)), np.arange(len(place))) ** 2.0
+    apart = np.subtract.outer(categories, categories).astype(float) ** 2
     chance = np.outer(seen.sum(1), seen.sum(0))
     expected = float((apart * chance).sum())
     return 1 - float((apart * seen).sum()) / expected if expected else math.nan

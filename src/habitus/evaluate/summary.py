@@ -11,7 +11,7 @@ from inspect_ai.log import read_eval_log_sample
 
 from habitus.evaluate.bills import bill
 from habitus.evaluate.figure import arms_of
-from habitus.evaluate.results import against
+from habitus.evaluate.results import against, differences
 from habitus.evaluate.statistics import holm
 
 if TYPE_CHECKING:
@@ -48,11 +48,17 @@ def summary(
 ) -> dict[str, Any]:
     """Return what an arm measured in every eval that it has a log of, beside its baseline."""
     known = [one for one in evals if one.name in results]
-    rows = [_of_eval(one, results[one.name], theirs.get(one.name)) for one in known]
+    rows = [_of_eval(one, results[one.name], _comparable(results[one.name], theirs)) for one in known]
     firsts = [row["measures"][0] for row in rows if row["measures"][0]["difference"]]
     for measure, p in zip(firsts, holm([one["difference"]["p"] for one in firsts]), strict=True):
         measure["holm"] = p
     return {"arm": arm, "baseline": baseline, "evals": rows}
+
+
+def _comparable(ours: Result, theirs: Mapping[str, Result]) -> Result | None:
+    """Return the baseline's result of the same eval, where it was measured in the same way."""
+    found = theirs.get(ours.name)
+    return None if found is None or differences(ours, found) else found
 
 
 def _of_eval(one: Eval, result: Result, theirs: Result | None) -> dict[str, Any]:

@@ -28,7 +28,7 @@ _SUBJECT = re.compile(
 )
 _DEVELOPER = re.compile(r" is an AI system made by (.+?)\.(?:\s|$)")
 _LENGTH = re.compile(r"- length: about (\d+)(?:\.\d+)? words")
-_TURN = re.compile(r"^\[(user|assistant)\]$", re.MULTILINE)
+_TURN = re.compile(r"^\[(user|assistant)(?:, message \d+)?\]$", re.MULTILINE)
 _LONG_SYSTEM = 40
 """Words from which a system message without a trait tag is taken for a passage about how to be."""
 
