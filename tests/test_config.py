@@ -259,7 +259,7 @@ def test_a_file_that_is_not_utf8_is_refused(tmp_path: Path, text: bytes) -> None
 
 
 def test_control_characters_are_refused(tmp_path: Path) -> None:
-    assert refusal(tmp_path, "seed: 1\0\n").startswith("config.yaml: this is not valid YAML: ")
+    assert refusal(tmp_path, "seed: 1\0\n").startswith("config.yaml:1: this is not valid YAML: ")
 
 
 def test_a_missing_file_says_how_to_make_a_study(tmp_path: Path) -> None:

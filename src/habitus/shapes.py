@@ -158,7 +158,7 @@ def _message(value: Any) -> Message | None:
     named = value.get("role") or value.get("from")
     role = ROLES.get(named.lower()) if isinstance(named, str) else None
     if role is None:
-        told = repr(named[:_SHOWN]) if isinstance(named, str) else f"a {type(named).__name__}"
+        told = f"of type {type(named).__name__}" if isinstance(named, list | dict) else repr(named)[:_SHOWN]
         raise Unreadable(f"a message has the role {told}")
     if value.get("tool_calls") or value.get("function_call"):
         raise Unreadable("a message calls tools, for which rows have no place")

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 import habitus.evaluate.provider  # noqa: F401  # so that Inspect knows it
 from habitus.errors import UserError
 from habitus.models import ENDPOINTS
+from habitus.models.keys import guard
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -124,7 +125,8 @@ def open_for_inspect(name: str, study: Study, params: Mapping[str, Any], *, base
         raise UserError(f"{name} can't be opened: {_said(error)}") from error
     if provider == "hf":
         set_model_info(str(made), ModelInfo())  # Inspect would load it a second time, to look up what it is
-    return made
+        return made
+    return guard(made, endpoint[1] if (endpoint := _endpoint(provider, study.config)) else None)
 
 
 def _endpoint(provider: str, config: Config) -> tuple[str, str | None] | None:
