@@ -35,7 +35,7 @@ class Echo(BaseHTTPRequestHandler):
         number, said = next(self.calls), str(self.headers)
         if self.refuse:
             self._reply(400, {"error": {"message": f"no: {said}", "headers": said}})
-        elif number % 5 == 0:
+        elif number % 9 == 0:
             self._reply(500, {"error": {"message": f"trouble with {said}"}})
         else:
             self._reply(200, self._completion(body))

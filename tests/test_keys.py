@@ -21,13 +21,13 @@ OTHER = "planted-elsewhere-fedcba98"
 
 def run(study: Path, *words: str) -> str:
     """Run a command in a process of its own, told to say as much as it can, and return all that it says."""
-    debug = {"INSPECT_LOG_LEVEL": "debug", "INSPECT_LOG_LEVEL_TRANSCRIPT": "debug", "PYTHONASYNCIODEBUG": "1"}
+    debug = {"INSPECT_LOG_LEVEL": "debug", "INSPECT_LOG_LEVEL_TRANSCRIPT": "debug"}
     home = study.parent / "home"
     home.mkdir(exist_ok=True)
     keys = {"ECHO_KEY": KEY, "ANTHROPIC_API_KEY": OTHER, "HOME": str(home), "XDG_DATA_HOME": str(home)}
     command = [sys.executable, "-m", "habitus", *words]
     done = subprocess.run(
-        command, capture_output=True, text=True, env=os.environ | debug | keys, timeout=110, check=False
+        command, capture_output=True, text=True, env=os.environ | debug | keys, timeout=200, check=False
     )
     return f"{' '.join(command)}\n{done.returncode}\n{done.stdout}\n{done.stderr}"
 
@@ -69,6 +69,7 @@ def study_of(root: Path, url: str) -> Path:
     )
 
 
+@pytest.mark.timeout(400)
 def test_a_key_that_an_endpoint_says_back_is_in_no_file_and_no_output(tmp_path: Path) -> None:
     pytest.importorskip("inspect_ai")
     with echo() as url:
@@ -79,18 +80,18 @@ def test_a_key_that_an_endpoint_says_back_is_in_no_file_and_no_output(tmp_path: 
                 ("check", study),
                 ("generate", "chats", study),
                 ("audit", study),
-                ("evaluate", study, "--arm", "baseline", "--eval", "overreach", "--limit", "2"),
+                ("evaluate", study, "--arm", "baseline", "--eval", "overreach", "--limit", "1"),
                 ("report", study),
-                ("status", study),
             )
         ]
 
-    assert [one.splitlines()[1] for one in said] == ["0"] * 6, said
+    assert [one.splitlines()[1] for one in said] == ["0"] * 5, said
     assert list((tmp_path / "advice/evals").rglob("*.eval"))
     assert any(b"[key]" in data for _, data in contents(tmp_path)), "the endpoint did say the key back"
     assert holding(tmp_path, said) == []
 
 
+@pytest.mark.timeout(400)
 def test_a_refusal_that_repeats_the_key_is_told_and_logged_without_it(tmp_path: Path) -> None:
     pytest.importorskip("inspect_ai")
     with echo(refuse=True) as url:
