@@ -23,6 +23,8 @@ class Echo(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     calls = count(1)
     refuse = False
+    plant = ""
+    """What answers have in them in place of the key."""
 
     def log_message(self, *_: Any) -> None:
         """Keep still."""
@@ -41,9 +43,12 @@ class Echo(BaseHTTPRequestHandler):
             self._reply(200, self._completion(body))
 
     def _completion(self, body: dict[str, Any]) -> dict[str, Any]:
-        key = self.headers["Authorization"].removeprefix("Bearer ")
+        key = self.headers.get("Authorization", "").removeprefix("Bearer ")
         made = asyncio.run(SimulatedModel("simulated/world").complete(body["messages"], _params(body)))
-        message = {"role": "assistant", "content": made.text.replace(" the ", f" the {key} ", 1)}
+        message = {
+            "role": "assistant",
+            "content": made.text.replace(" the ", f" the {json.dumps(self.plant or key)[1:-1]} ", 1),
+        }
         return {
             "id": key,
             "object": "chat.completion",
@@ -65,9 +70,9 @@ class Echo(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def echo(*, refuse: bool = False) -> Generator[str]:
+def echo(*, refuse: bool = False, plant: str = "") -> Generator[str]:
     """Serve one on this machine and give its base URL."""
-    handler = type("Handler", (Echo,), {"refuse": refuse, "calls": count(1)})
+    handler = type("Handler", (Echo,), {"refuse": refuse, "plant": plant, "calls": count(1)})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ import habitus.evaluate.provider  # noqa: F401  # so that Inspect knows it
 from habitus.errors import UserError
 from habitus.models import ENDPOINTS
 from habitus.models.keys import guard
+from habitus.settings import ARM
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,6 +38,8 @@ def arm_model(study: Study, arm: str, named: str | None) -> tuple[str, Mapping[s
         UserError: nothing says what model this arm is.
 
     """
+    if not re.match(ARM, arm):
+        raise UserError(f"{arm!r} is no name of an arm.", todo="Use letters, digits, '-', '_', '.' and '/'.")
     declared = study.config.evaluate.arms.get(arm)
     if named or (declared and declared.model):
         return named or str(declared and declared.model), declared.params if declared else {}
