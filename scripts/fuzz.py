@@ -1,4 +1,4 @@
-"""Fuzz one reader for as long as you like, guided by what it covers: python scripts/fuzz.py config -max_total_time=600 .
+"""Fuzz one reader, guided by what it covers: python scripts/fuzz.py config -max_total_time=600 .
 
 The readers are traits, config, answer, rows, marks and exchange. Whatever is raised besides a clear refusal ends the
 run, and the input that did it lies beside, to be made a test. Needs `pip install atheris`.

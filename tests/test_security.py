@@ -45,10 +45,12 @@ def given(call: ast.Call, name: str) -> str | None:
 
 def is_dangerous(place: str, called: str, call: ast.Call) -> bool:
     """Tell whether a call could run what it reads."""
-    if called in {"eval", "exec", "compile", "__import__", "os.system", "os.popen", "yaml.load", "yaml.unsafe_load"}:
+    if called in {"eval", "exec", "compile", "__import__", "os.system", "os.popen", "yaml.unsafe_load"}:
         return True
     if re.match(r"(?:c?[pP]ickle|dill|joblib|marshal|shelve)\.", called):
         return True
+    if called == "yaml.load":
+        return "Safe" not in ast.unparse(call)
     if called in {"torch.load", "np.load", "numpy.load"}:
         safe = {"torch.load": ("weights_only", "True")}.get(called, ("allow_pickle", "False"))
         return given(call, safe[0]) != safe[1]
@@ -70,6 +72,7 @@ def test_nothing_that_is_read_can_be_run() -> None:
         ("eval(x)", True), ("model.eval()", False), ("pickle.load(f)", True), ("torch.load(f)", True),
         ("torch.load(f, weights_only=True)", False), ("np.load(f)", True), ("np.load(f, allow_pickle=False)", False),
         ("load(trust_remote_code=True)", True), ("subprocess.run(c, shell=True)", True), ("yaml.safe_load(x)", False),
+        ("yaml.load(x, Loader=yaml.Loader)", True),
     ],
 )  # fmt: skip
 def test_the_check_knows_what_is_dangerous(source: str, bad: bool) -> None:
