@@ -27,7 +27,7 @@ def started(*words: object) -> subprocess.Popen[str]:
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
-    out, err = process.communicate(timeout=200)
+    out, err = process.communicate(timeout=400)
     return process.returncode, out + err
 
 
@@ -79,7 +79,7 @@ def words_of(command: tuple[str, ...], study: Path) -> list[str]:
     return [str(study) if word == "STUDY" else word for word in command]
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("first", ["generate chats", "audit"])
 def test_who_writes_is_refused_while_another_does_and_who_reads_is_not(first: str, study: Path) -> None:
     pytest.importorskip("inspect_ai")
@@ -101,26 +101,25 @@ def test_who_writes_is_refused_while_another_does_and_who_reads_is_not(first: st
     assert "</html>" in (study / "report" / "index.html").read_text()
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_training_and_evals_refuse_each_other_and_themselves(study: Path) -> None:
     pytest.importorskip("trl")
     pytest.importorskip("inspect_ai")
-    endless = {"batch": 2, "epochs": 100_000}
+    endless = {"batch": 2, "epochs": 2_000}
     arms = {"baseline": {"sft": {}}}
     setting(study, lambda config: config.update(train={"start": "toy:0.3M", "size": 20, "sft": endless}, arms=arms))
     train, evaluate = ("train", study), words_of(WRITERS["evaluate"], study)
 
     with held(*train, until=study / "models", writes="**/run.json"):
-        second, judged = ended(started(*train)), ended(started(*evaluate))
-        told = ended(started("status", study))
-        shown = ended(started("report", study))
+        others = [train, evaluate, ("status", study), ("report", study)]
+        second, judged, told, shown = [ended(one) for one in [started(*words) for words in others]]
 
     assert [second[0], judged[0], told[0], shown[0]] == [2, 2, 0, 0], (second, judged, told, shown)
     assert "another habitus command is working" in second[1]
     assert "another habitus command is working" in judged[1]
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_two_that_begin_at_once_leave_what_one_leaves(study: Path, tmp_path: Path) -> None:
     alone = make(tmp_path / "alone", chats={"count": 9})
     assert habitus("generate", "chats", alone) == 0
@@ -136,7 +135,7 @@ def test_two_that_begin_at_once_leave_what_one_leaves(study: Path, tmp_path: Pat
     assert kept == [row["id"] for row in rows(alone / "chats" / "kept.jsonl")]
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_two_reports_two_evals_and_two_exports_at_once(study: Path) -> None:
     pytest.importorskip("inspect_ai")
     evaluate = words_of(WRITERS["evaluate"], study)
