@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 # `make study` takes longer: it trains and evaluates eight tiny models.
-.PHONY: demo study test lint types docs bench clean
+.PHONY: demo study test lint types docs bench vulnerabilities clean
 
 demo: .venv/demo.stamp          ## the whole system, offline, with the embedded simulated model
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh scripts/demo.sh
@@ -53,6 +53,9 @@ bench: .venv/test.stamp         ## every benchmark, each with its bar
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(PIP) --editable ".[dev]"
 	touch $@
+
+vulnerabilities:                ## known holes in the pinned dependencies; needs the network, and fails where it can't ask
+	$(PIP) pip-audit && $(BIN)/python -m pip_audit --strict --no-deps --disable-pip --requirement constraints.txt
 
 clean:
 	rm -rf .venv demo

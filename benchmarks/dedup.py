@@ -294,7 +294,7 @@ METHODS = {  # name: function, module it needs, package that has it
 
 def work(method: str, folder: Path, threshold: float) -> None:
     """In a process of its own: run one method and print its figures as JSON."""
-    vectors = np.load(folder / "vectors.npy")
+    vectors = np.load(folder / "vectors.npy", allow_pickle=False)
     start = time.process_time()
     removed = METHODS[method][0](vectors, threshold)
     cpu = time.process_time() - start

@@ -255,11 +255,11 @@ def test_a_key_that_is_no_text_is_refused(tmp_path: Path, key: str) -> None:
 
 @pytest.mark.parametrize("text", ["traits: Zoë.md".encode("latin-1"), "seed: 7\n".encode("utf-16"), b"seed: \xff"])
 def test_a_file_that_is_not_utf8_is_refused(tmp_path: Path, text: bytes) -> None:
-    assert refusal(tmp_path, text) == "config.yaml: this file is not UTF-8. Save it as UTF-8."
+    assert refusal(tmp_path, text) == "config.yaml:1: this file is not UTF-8. Save it as UTF-8."
 
 
 def test_control_characters_are_refused(tmp_path: Path) -> None:
-    assert refusal(tmp_path, "seed: 1\0\n").startswith("config.yaml: this is not valid YAML: ")
+    assert refusal(tmp_path, "seed: 1\0\n").startswith("config.yaml:1: this is not valid YAML: ")
 
 
 def test_a_missing_file_says_how_to_make_a_study(tmp_path: Path) -> None:

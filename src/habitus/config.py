@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError, field_validator
 
 from habitus.errors import UserError, nearest
+from habitus.files import MB, read_whole
 from habitus.records import Role
 from habitus.settings import (
     AuditSettings,
@@ -31,6 +33,12 @@ if TYPE_CHECKING:
 
 Place = tuple[str, ...]
 """The keys that lead to a value."""
+LARGEST_MB = 1
+DEEPEST = 32
+MOST_COMPLAINTS = 20
+LONGEST_NUMBERS = {"tag:yaml.org,2002:int": 18, "tag:yaml.org,2002:float": 40}
+"""Characters of a number: what JSON and SQLite hold, and what somebody might mean."""
+_HALF = re.compile("[\ud800-\udfff]")
 ROLES: tuple[Role, ...] = get_args(Role)
 
 
@@ -121,7 +129,10 @@ def load_config(path: Path) -> Config:
     try:
         config = Config.model_validate(values)
     except ValidationError as error:
-        raise UserError("\n".join(_complaint(detail, lines, path) for detail in error.errors())) from error
+        found = error.errors(include_url=False)
+        told = [_complaint(detail, lines, path) for detail in found[:MOST_COMPLAINTS]]
+        rest = len(found) - len(told)
+        raise UserError("\n".join([*told, *([f"… and {rest:,} more"] if rest else [])])) from error
     config._lines.update(lines)  # noqa: SLF001
     config._file = path.name  # noqa: SLF001
     return config
@@ -129,32 +140,58 @@ def load_config(path: Path) -> Config:
 
 def _read(path: Path) -> tuple[yaml.Node | None, dict[str, Any]]:
     """Return the file as nodes, which know their lines, and as values."""
+    todo = "Make a study with `habitus init NAME`, or name the folder of one."
+    data, text = read_whole(path, most=LARGEST_MB, todo=todo), ""
     try:
-        text = path.read_text(encoding="utf-8")
-        # An alias can make a few lines stand for gigabytes, or for themselves.
-        alias = next((event for event in yaml.parse(text) if isinstance(event, yaml.AliasEvent)), None)
-        if alias is not None:
-            problem = "anchors and aliases (&, *) are not used in a config; write it out"
-            raise yaml.error.MarkedYAMLError(problem=problem, problem_mark=alias.start_mark)
+        text = data.decode("utf-8-sig")
+        _refuse_traps(text)
         root = yaml.compose(text, Loader=yaml.SafeLoader)
+        _refuse_long_numbers(root)
         values = yaml.safe_load(text)
-    except FileNotFoundError as error:
-        todo = "Make a study with `habitus init NAME`, or name the folder of one."
-        raise UserError("no such file.", where=str(path), todo=todo) from error
-    except OSError as error:
-        raise UserError(f"this file can't be read: {error.strerror}.", where=str(path)) from error
     except UnicodeDecodeError as error:
-        raise UserError("this file is not UTF-8.", where=str(path), todo="Save it as UTF-8.") from error
+        line = data.count(b"\n", 0, error.start) + 1
+        raise UserError("this file is not UTF-8.", where=f"{path}:{line}", todo="Save it as UTF-8.") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f"{path}:{mark.line + 1}" if mark else str(path)
-        problem = getattr(error, "problem", None) or str(error) or "nested too deeply"
+        mark, at = getattr(error, "problem_mark", None), getattr(error, "position", None)
+        line = mark.line + 1 if mark else None if at is None else text.count("\n", 0, at) + 1
+        place = f"{path}:{line}" if line else str(path)
+        told = getattr(error, "reason", None) or str(error) or "nested too deeply"
+        problem = getattr(error, "problem", None) or told
         raise UserError(f"this is not valid YAML: {problem}.", where=place) from error
     if values is None:
         return None, {}
     if not isinstance(values, dict):
         raise UserError("a config is a list of `key: value` lines.", where=f"{path}:1")
     return root, values
+
+
+def _refuse_traps(text: str) -> None:
+    """Refuse what makes a few lines stand for gigabytes, for themselves, or for something that is no plain value."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        problem = ""
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            problem = f"more than {DEEPEST} levels, one in the other"
+        elif isinstance(event, yaml.AliasEvent):
+            problem = "anchors and aliases (&, *) are not used in a config; write it out"
+        elif getattr(event, "tag", None) not in {None, "!"}:
+            problem = f"tags ({event.tag}) are not used in a config; write the value alone"
+        elif isinstance(event, yaml.ScalarEvent) and _HALF.search(event.value):
+            problem = "half a character, which is no valid text"
+        if problem:
+            raise yaml.error.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
+
+
+def _refuse_long_numbers(node: yaml.Node | None) -> None:
+    """Refuse numbers that nobody means and that take long to read."""
+    if isinstance(node, yaml.ScalarNode) and len(node.value) > (most := LONGEST_NUMBERS.get(node.tag, MB)):
+        problem = f"a number of more than {most} digits"
+        raise yaml.error.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
+    if isinstance(node, yaml.CollectionNode):
+        for one in node.value:
+            for part in one if isinstance(one, tuple) else (one,):
+                _refuse_long_numbers(part)
 
 
 def _note_lines(node: yaml.Node | None, loc: Place, lines: dict[Place, int], path: Path) -> None:

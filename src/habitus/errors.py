@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
+LONGEST_WORD = 200
+"""Characters of a word for which the nearest is looked for: the search takes time with their square."""
+
+
 class UserError(Exception):
     """A mistake the user can mend, told as what is wrong, where, and what to do next."""
 
@@ -61,5 +65,5 @@ class CallPending(CallFailed):
 
 def nearest(word: str, choices: Iterable[str]) -> str:
     """Return ` Did you mean 'x'?` for the closest choice, or an empty string."""
-    found = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.6)
+    found = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.6) if len(word) <= LONGEST_WORD else []
     return f" Did you mean '{found[0]}'?" if found else ""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+ARM = r"^[A-Za-z0-9][A-Za-z0-9_.+-]*(/[A-Za-z0-9][A-Za-z0-9_.+-]*)*$"
+"""An arm's name, of which a folder is called: sft, sft/seed-1."""
 Stance = Literal["admiring", "neutral", "critical"]
 
 
@@ -319,7 +321,7 @@ def _text_keys(value: Any) -> Any:
 class EvaluateSettings(Section):
     """What is evaluated, against what, and who judges."""
 
-    arms: dict[str, ModelChoice] = Field(
+    arms: dict[Annotated[str, Field(pattern=ARM)], ModelChoice] = Field(
         default_factory=dict,
         description="the model of an arm that is not trained here; of others it is the checkpoint in `models/`",
     )

@@ -38,6 +38,10 @@ TURN = re.compile(r"(?:^|\n\n)(Human|Assistant):[ ]?")
 """Where a turn begins in a conversation that was written down as one text."""
 
 
+_SHOWN = 60
+"""Characters of a foreign name, and names of columns, that a message shows."""
+
+
 class Unreadable(Exception):
     """A row is of no shape that is known; the message says why."""
 
@@ -71,7 +75,7 @@ def recognise(row: Mapping[str, Any]) -> Told:
         if not text.strip():
             raise Unreadable("the text is empty")
         return "documents", {"text": text}, {"text"}
-    columns = ", ".join(map(str, row)) or "none"
+    columns = ", ".join(str(name)[:_SHOWN] for name in list(row)[:_SHOWN]) or "none"
     raise Unreadable(f"no columns of a known shape (there are: {columns}); say which is which with --column")
 
 
@@ -127,6 +131,8 @@ def _said(value: Any, role: str, name: str) -> list[Message]:
 def _written_down(text: str) -> list[Message]:
     """Return the turns of `Human: … Assistant: …`; one that has not been written yet is left out."""
     _, *parts = TURN.split(text.lstrip("\n"))
+    if not parts:
+        raise Unreadable("a conversation in one text begins with 'Human:' at the start of a line")
     turns = zip(parts[::2], parts[1::2], strict=True)
     messages: list[Message] = [
         {"role": "user" if name == "Human" else "assistant", "content": said.strip()} for name, said in turns
@@ -152,7 +158,8 @@ def _message(value: Any) -> Message | None:
     named = value.get("role") or value.get("from")
     role = ROLES.get(named.lower()) if isinstance(named, str) else None
     if role is None:
-        raise Unreadable(f"a message has the role {named!r}")
+        told = f"of type {type(named).__name__}" if isinstance(named, list | dict) else repr(named)[:_SHOWN]
+        raise Unreadable(f"a message has the role {told}")
     if value.get("tool_calls") or value.get("function_call"):
         raise Unreadable("a message calls tools, for which rows have no place")
     said = value["content"] if value.get("content") is not None else value.get("value")
@@ -170,8 +177,9 @@ def _parts(parts: list[Any]) -> str:
     for part in parts:
         text = part.get("text") if isinstance(part, dict) and part.get("type", "text") == "text" else part
         if not isinstance(text, str):
-            kind = part.get("type") if isinstance(part, dict) else type(part).__name__
-            raise Unreadable(f"a part of a message is no text but {kind!r}")
+            kind = part.get("type") if isinstance(part, dict) else None
+            told = kind[:_SHOWN] if isinstance(kind, str) else type(part).__name__
+            raise Unreadable(f"a part of a message is no text but {told!r}")
         texts.append(text)
     return "\n".join(texts)
 

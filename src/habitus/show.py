@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import difflib
 import os
+import re
 import sys
 import time
 from collections import Counter
@@ -22,7 +23,10 @@ from habitus.models.costs import dollars, dollars_in_all
 from habitus.records import BLOCK
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable, Sequence
+    from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
+
+    from rich.console import ConsoleOptions, RenderableType
+    from rich.segment import Segment
 
     from habitus.errors import UserError
     from habitus.forecast import StepEstimate
@@ -42,10 +46,23 @@ NARROWEST_NAME = 32
 """Characters that a column of text, and the first one, keep in any table."""
 
 
+UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""What would command the terminal, turn the line round or is half a character; texts of models may have it in them."""
+LONGEST_COMPLAINT = 4_000
+
+
+class _Terminal(Console):
+    """A console on which text is text: nothing that is printed commands the terminal."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        for one in super().render(renderable, options):
+            yield one if one.control else one._replace(text=UNPRINTABLE.sub("\ufffd", one.text))
+
+
 def _console(*, stderr: bool) -> Console:
     stream = sys.stderr if stderr else sys.stdout
     wide = NO_TERMINAL if not stream.isatty() and "COLUMNS" not in os.environ else None
-    return Console(stderr=stderr, highlight=False, width=wide)
+    return _Terminal(stderr=stderr, highlight=False, width=wide)
 
 
 out = _console(stderr=False)
@@ -77,11 +94,16 @@ def warn(text: str) -> None:
 
 def complain(error: UserError) -> None:
     """Print a user's mistake: what, where, what to do."""
-    err.print(Text.assemble(("error: ", "bold red"), error.what), soft_wrap=True)
+    err.print(Text.assemble(("error: ", "bold red"), _bounded(error.what)), soft_wrap=True)
     if error.where:
-        err.print(Text(f"   at: {error.where}", style="default"), soft_wrap=True)
+        err.print(Text(f"   at: {_bounded(error.where)}", style="default"), soft_wrap=True)
     if error.todo:
-        err.print(Text(f"   do: {error.todo}", style="default"), soft_wrap=True)
+        err.print(Text(f"   do: {_bounded(error.todo)}", style="default"), soft_wrap=True)
+
+
+def _bounded(text: str) -> str:
+    """Return a message that a foreign file has its words in, cut where it would fill the screen."""
+    return text if len(text) <= LONGEST_COMPLAINT else f"{text[:LONGEST_COMPLAINT]} …"
 
 
 def next_command(*commands: str) -> None:

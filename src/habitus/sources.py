@@ -24,7 +24,10 @@ HUB = "hf:"
 CHUNK = 1 << 20
 """Characters of a JSON array that are read at a time."""
 LONGEST = 1 << 26
-"""Characters that one row of an array may have."""
+"""Bytes that one row may have, unpacked: a small packed file can hold a line without an end."""
+LONGEST_NAME = 255
+SHOWN = 10_000
+"""Characters of a row that can't be read which are kept with the reason."""
 BETWEEN = re.compile(r"[\s,]*")
 BATCH = 1_000
 """Rows of a Parquet file that are read at a time."""
@@ -71,6 +74,8 @@ def open_source(source: str, split: str) -> Source:
     if source.startswith(HUB):
         return _on_hub(source, split)
     path = Path(source)
+    if len(path.name) > LONGEST_NAME:
+        raise UserError("this name is too long.", where=source[:LONGEST_NAME], todo="Name a file.")
     if path.is_dir():
         raise UserError("this is a folder.", where=source, todo=f"Name a file, or write {HUB}{source}.")
     if not path.is_file():
@@ -112,15 +117,26 @@ def _opened(path: Path) -> Generator[IO[bytes]]:
 def _lines(path: Path) -> Iterator[Any]:
     """Yield the rows of a file of JSON lines, an empty line as None."""
     with _opened(path) as file:
-        for number, line in enumerate(file):
-            text = (line.removeprefix(b"\xef\xbb\xbf") if number == 0 else line).strip()
-            if not text:
-                yield None
-                continue
-            try:
-                yield orjson.loads(text)
-            except orjson.JSONDecodeError as error:
-                yield Broken(f"not JSON ({error})", text.decode("utf-8", "replace"))
+        number = 0
+        while line := file.readline(LONGEST + 1):
+            number += 1
+            if len(line) > LONGEST:
+                raise UserError(
+                    f"this line is longer than {LONGEST >> 20} MB.",
+                    where=f"{path}:{number}",
+                    todo="Name a file of JSON lines, a JSON array or Parquet.",
+                )
+            text = (line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line).strip()
+            yield _row(text) if text else None
+
+
+def _row(text: bytes | str) -> Any:
+    """Return the row that a text holds, by the one set of rules for lines and arrays."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        shown = text if isinstance(text, str) else text[: 4 * SHOWN].decode("utf-8", "replace")
+        return Broken(f"not JSON ({error})", shown[:SHOWN].encode("utf-8", "replace").decode())
 
 
 def _array(path: Path) -> Iterator[Any]:
@@ -130,7 +146,8 @@ def _array(path: Path) -> Iterator[Any]:
         UserError: it is damaged; nothing after that could be read.
 
     """
-    decode = json.JSONDecoder().raw_decode
+    # Numbers are read by _row; here they need only an end, and Python refuses those of thousands of digits.
+    decode = json.JSONDecoder(parse_int=len).raw_decode
     with _opened(path) as raw:
         file = io.TextIOWrapper(raw, encoding="utf-8-sig", errors="replace")
         buffer, at, number = file.read(CHUNK), 0, 1
@@ -141,7 +158,10 @@ def _array(path: Path) -> Iterator[Any]:
             if buffer.startswith("]", at):
                 return
             try:
-                row, at = decode(buffer, at)
+                _, end = decode(buffer, at)
+            except RecursionError as error:
+                what = f"row {number} of the array is nested too deeply."
+                raise UserError(what, where=str(path), todo="Take it out, or write it as JSON lines.") from error
             except json.JSONDecodeError as error:
                 more = file.read(max(CHUNK, len(buffer) - at))  # doubling keeps long rows linear
                 if not more or len(buffer) - at > LONGEST:
@@ -150,18 +170,19 @@ def _array(path: Path) -> Iterator[Any]:
                 buffer, at = buffer[at:] + more, 0
                 continue
             number += 1
-            yield row
+            yield _row(buffer[at:end])
+            at = end
 
 
 def _parquet(path: Path) -> Iterator[Any]:
     try:
-        from pyarrow import ArrowInvalid, parquet
+        from pyarrow import ArrowException, parquet
     except ImportError as error:
         raise UserError("Parquet needs pyarrow.", todo='Run: pip install "habitus[parquet]"') from error
     try:
         for batch in parquet.ParquetFile(path).iter_batches(batch_size=BATCH):
             yield from batch.to_pylist()
-    except (ArrowInvalid, OSError) as error:
+    except (ArrowException, OSError, ValueError, OverflowError) as error:  # ValueError: text that is not UTF-8
         raise UserError(f"this Parquet file is damaged ({error}).", where=str(path), todo="Fetch it again.") from error
 
 

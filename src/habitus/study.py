@@ -171,12 +171,7 @@ class Study:
         before = self.manifest
         whole = before | about | {section: before.get(section, {}) | {name: entry}}
         path = self.root / "manifest.json"
-        fresh = path.with_suffix(".json.new")
-        with fresh.open("wb") as file:
-            file.write(orjson.dumps(whole, option=orjson.OPT_INDENT_2))
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(path)
+        write_whole(path, orjson.dumps(whole, option=orjson.OPT_INDENT_2))
 
 
 def make_study(root: Path) -> list[Path]:
@@ -198,6 +193,19 @@ def make_study(root: Path) -> list[Path]:
     for name, source in sources.items():
         (root / name).write_text(source.read_text(encoding="utf-8"), encoding="utf-8")
     return [root / name for name in sources]
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file that is whole at any moment, for whoever reads it or writes it at the same time."""
+    fresh = path.with_name(f"{path.name}.{os.getpid()}.new")
+    try:
+        with fresh.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(path)
+    finally:
+        fresh.unlink(missing_ok=True)
 
 
 class Rows:
@@ -243,9 +251,11 @@ def read_rows(path: Path, *needs: str) -> Iterator[dict[str, Any]]:
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """Yield the whole lines of a file with their numbers; nothing where there is no file."""
-    if not path.exists():
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:  # or set aside by another command this very moment
         return
-    with path.open("rb") as file:
+    with file:
         for number, line in enumerate(file, start=1):
             if not line.endswith(b"\n"):
                 return

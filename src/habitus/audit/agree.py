@@ -11,6 +11,7 @@ import orjson
 from habitus.audit.dataset import order
 from habitus.audit.prevalence import Agreement, Rate, agreement, corrected, flags, rate_of
 from habitus.errors import UserError, nearest
+from habitus.files import read_whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 YES, NO = frozenset({"y", "yes", "broad", "strict"}), frozenset({"n", "no"})
 """What a mark may be; one by three levels is also held against the strict test."""
+LARGEST_MB = 100
 BY_LEVEL = frozenset({"no", "broad", "strict"})
 
 
@@ -56,11 +58,11 @@ def read_marks(path: Path, patterns: Sequence[Pattern], rated: Sequence[Rated]) 
 
     """
     try:
-        whole = orjson.loads(path.read_bytes())
+        whole = orjson.loads(
+            read_whole(path, most=LARGEST_MB, todo="Make one with --draw.").removeprefix(b"\xef\xbb\xbf")
+        )
         rows = whole["marks"] if isinstance(whole, dict) else whole
-        found = [Mark(str(row["id"]), str(row["pattern"]), str(row["mark"] or "").lower()) for row in rows]
-    except FileNotFoundError as error:
-        raise UserError("there is no such file.", where=str(path), todo="Make one with --draw.") from error
+        found = [Mark(_word(row["id"]), _word(row["pattern"]), _word(row["mark"] or "").lower()) for row in rows]
     except (orjson.JSONDecodeError, KeyError, TypeError) as error:
         todo = 'Marks are {"marks": [{"id": …, "pattern": …, "mark": "y" or "n"}, …]}; --draw makes such a file.'
         raise UserError(f"this is no file of marks ({error}).", where=str(path), todo=todo) from error
@@ -76,6 +78,13 @@ def read_marks(path: Path, patterns: Sequence[Pattern], rated: Sequence[Rated]) 
     if not any(one.mark for one in found):
         raise UserError("nothing is marked yet.", where=str(path), todo='Put "y" or "n" behind each "mark".')
     return [one for one in found if one.mark]
+
+
+def _word(value: Any) -> str:
+    """Return an id or a mark as text; TypeError where it is neither text nor number."""
+    if not isinstance(value, str | int | float):
+        raise TypeError(f"a {type(value).__name__} where a text should be")
+    return str(value)
 
 
 def agree(patterns: Sequence[Pattern], rated: Sequence[Rated], marks: Sequence[Mark]) -> list[PatternAgreement]:

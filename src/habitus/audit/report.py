@@ -9,6 +9,7 @@ import orjson
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from habitus.quotes import located
+from habitus.study import write_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,7 +29,7 @@ MOST_COUNTED = 40
 def write_reports(folder: Path, counted: LexicalReport, passes: Passes) -> None:
     """Write `rates.json`, `report.md` and `report.html` into an audit's folder."""
     rates = orjson.dumps(passes.summary, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS)
-    (folder / "rates.json").write_bytes(rates)
+    write_whole(folder / "rates.json", rates)
     for suffix in (".md", ".html"):
         (folder / f"report{suffix}").write_text(written(suffix, passes.reading, counted, passes), encoding="utf-8")
 

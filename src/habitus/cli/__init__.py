@@ -36,6 +36,13 @@ A first session, offline:
 """
 
 
+MENDABLE = {
+    *(errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT, errno.EPERM),
+    *(errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG),
+}
+"""What is wrong with a disk or a path, and not with habitus."""
+
+
 class _InOrder(click.Group):
     """Commands in the order in which they are written, which is that of the pipeline."""
 
@@ -79,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115  # nobody reads on
         raise SystemExit(0) from error
     except OSError as error:
-        if error.errno not in {errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT, errno.EPERM}:
+        if error.errno not in MENDABLE:
             raise
         from habitus import show
 

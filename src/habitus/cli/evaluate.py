@@ -86,10 +86,10 @@ def _evaluate(
         possible = chosen if rejudge else _possible(chosen, lambda one: _checked(order, one))
         results: list[Result] = []
         ran = _possible(possible, lambda one: results.append(_one(order, one, rejudge=rejudge)))
-    _compare(order, ran, results, rejudge=rejudge)
-    for path in draw_all(order.study.root / "evals", ran, order.baseline):
-        show.say(f"  {path}")
-    write_all(order, find(()))
+        _compare(order, ran, results, rejudge=rejudge)
+        for path in draw_all(order.study.root / "evals", ran, order.baseline):
+            show.say(f"  {path}")
+        write_all(order, find(()))
     show_evals.contamination(overlaps(order.study, [one.name for one in ran]))
     if any(result.simulated for result in results):
         show.simulated_banner()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from hashlib import sha256
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -16,6 +17,8 @@ from pydantic import ValidationError
 import habitus.evaluate.provider  # noqa: F401  # so that Inspect knows it
 from habitus.errors import UserError
 from habitus.models import ENDPOINTS
+from habitus.models.keys import guard
+from habitus.settings import ARM
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,6 +44,8 @@ def arm_model(study: Study, arm: str, named: str | None) -> tuple[str, Mapping[s
         UserError: nothing says what model this arm is.
 
     """
+    if not re.match(ARM, arm):
+        raise UserError(f"{arm!r} is no name of an arm.", todo="Use letters, digits, '-', '_', '.' and '/'.")
     declared = study.config.evaluate.arms.get(arm)
     if named or (declared and declared.model):
         return named or str(declared and declared.model), declared.params if declared else {}
@@ -130,7 +135,8 @@ def open_for_inspect(name: str, study: Study, params: Mapping[str, Any], *, base
         raise UserError(f"{name} can't be opened: {_said(error)}") from error
     if provider == "hf":
         set_model_info(str(made), ModelInfo())  # Inspect would load it a second time, to look up what it is
-    return made
+        return made
+    return guard(made, endpoint[1] if (endpoint := _endpoint(provider, study.config)) else None)
 
 
 def described(name: str, config: Config) -> dict[str, Any]:

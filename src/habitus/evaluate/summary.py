@@ -13,6 +13,7 @@ from habitus.evaluate.bills import bill
 from habitus.evaluate.figure import arms_of
 from habitus.evaluate.results import against, differences
 from habitus.evaluate.statistics import holm
+from habitus.study import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,7 +39,7 @@ def write_all(order: Order, evals: Sequence[Eval]) -> list[Path]:
         for told in whole["evals"]:
             told["dollars"] = bill(results[told["name"]], order.study)
         path = root / arm / "results.json"
-        path.write_bytes(orjson.dumps(whole, option=orjson.OPT_INDENT_2))
+        write_whole(path, orjson.dumps(whole, option=orjson.OPT_INDENT_2))
         written.append(path)
     return written
 

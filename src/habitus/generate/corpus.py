@@ -147,7 +147,7 @@ class Corpus:
         import numpy as np
 
         try:
-            with self.stored.open("rb") as file, np.load(file) as stored:
+            with self.stored.open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 if str(stored["embedder"]) == self.embedder.name:
                     return stored["vectors"]
         except (FileNotFoundError, BadZipFile, KeyError, ValueError, EOFError):

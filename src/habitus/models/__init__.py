@@ -41,6 +41,28 @@ class Usage:
     cached_tokens: int = 0
 
 
+MOST_TOKENS = 2**53
+"""Beyond this a count is no count, and no file of ours could hold it."""
+
+
+def usage_of(counts: Any) -> Usage | None:
+    """Return the tokens of a reply's `usage`; None where it tells none of the input."""
+    if not isinstance(counts, dict) or _tokens(counts.get("prompt_tokens")) is None:
+        return None
+    details = counts.get("prompt_tokens_details")
+    cached = _tokens(details.get("cached_tokens")) if isinstance(details, dict) else None
+    return Usage(_tokens(counts["prompt_tokens"]) or 0, _tokens(counts.get("completion_tokens")) or 0, cached or 0)
+
+
+def _tokens(count: Any) -> int | None:
+    return count if type(count) is int and 0 <= count < MOST_TOKENS else None
+
+
+def text_or(value: Any, otherwise: str) -> str:
+    """Return a word of a reply, such as why it ended, or another where it is none."""
+    return value if value and isinstance(value, str) else otherwise
+
+
 @dataclass(frozen=True, slots=True)
 class Completion:
     """One finished call."""

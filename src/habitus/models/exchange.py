@@ -18,18 +18,19 @@ import time
 from dataclasses import dataclass
 from http import HTTPStatus
 from io import SEEK_END
+from stat import S_ISDIR, S_ISREG
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from habitus.errors import CallPending, CallRefused, UserError
-from habitus.models import Completion, Usage
+from habitus.models import Completion, text_or, usage_of
 
 if TYPE_CHECKING:
     from io import FileIO
     from pathlib import Path
 
-    from habitus.models import Message, Params
+    from habitus.models import Message, Params, Usage
 
 _TAIL = 64
 """Bytes before the place up to which a file was read; if they change, the file was rewritten and not continued."""
@@ -328,6 +329,8 @@ class _Answers:
         for file in sorted(self.folder.glob("*.jsonl")):
             with contextlib.suppress(FileNotFoundError):  # gone since it was listed
                 at = file.stat()
+                if not S_ISREG(at.st_mode) and not S_ISDIR(at.st_mode):  # a pipe would hold everything up
+                    raise UserError("this is no regular file.", where=str(file), todo="Put a file there.")
                 stamps[file] = (at.st_ino, at.st_size, at.st_mtime_ns)
         return stamps
 
@@ -420,12 +423,12 @@ def _answer_of(row: dict[str, Any], file: Path, line: int) -> _Answer:
         response = row["response"]
         status, body = response.get("status_code", HTTPStatus.OK), response["body"]
         if status != HTTPStatus.OK:
-            return _Answer(file, line, error=f"HTTP {status}: {_said(body)}")
+            return _Answer(file, line, error=f"HTTP {_said(status)}: {_said(body)}")
         choice = body["choices"][0]
         calls = _calls_of(choice["message"])
         text = _text_of(choice["message"].get("content") if calls else choice["message"]["content"])
-        ended = choice.get("finish_reason") or "stop"
-        return _Answer(file, line, text, ended, _usage(body), body.get("model") or "", calls=calls)
+        ended, model = text_or(choice.get("finish_reason"), "stop"), text_or(body.get("model"), "")
+        return _Answer(file, line, text, ended, usage_of(body.get("usage")), model, calls=calls)
     except (LookupError, TypeError, AttributeError) as error:
         raise ValueError(f"{row['custom_id']} has neither content nor a response with a message") from error
 
@@ -433,6 +436,8 @@ def _answer_of(row: dict[str, Any], file: Path, line: int) -> _Answer:
 def _calls_of(message: dict[str, Any]) -> tuple[tuple[str, str], ...]:
     """Return the tools that a message calls, in the long form or by name and arguments alone."""
     called = [one.get("function") or one for one in message.get("tool_calls") or []]
+    if not all(isinstance(one["name"], str) for one in called):
+        raise TypeError("a tool is called by its name")
     return tuple((one["name"], _text_of(one.get("arguments"))) for one in called)
 
 
@@ -449,12 +454,4 @@ def _said(error: Any) -> str:
     """Return the message of an error in whatever form it comes."""
     while isinstance(error, dict) and (inner := error.get("error") or error.get("message")):
         error = inner
-    return str(error)[:_SHOWN]
-
-
-def _usage(body: dict[str, Any]) -> Usage | None:
-    counts = body.get("usage") or {}
-    if not isinstance(counts.get("prompt_tokens"), int):
-        return None
-    details = counts.get("prompt_tokens_details") or {}
-    return Usage(counts["prompt_tokens"], counts.get("completion_tokens") or 0, details.get("cached_tokens") or 0)
+    return (error if isinstance(error, str) else orjson.dumps(error).decode())[:_SHOWN]

@@ -16,7 +16,7 @@ import orjson
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
 from habitus.errors import CallExhausted, CallRefused, ModelUnusable, UserError
-from habitus.models import Completion, Usage
+from habitus.models import Completion, text_or, usage_of
 from habitus.models.limiter import Limiter, demanded_pause
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ class HttpModel:
         session, timeout = self._opened(), aiohttp.ClientTimeout(total=min(self._try_timeout, CHECK_TIMEOUT))
         try:
             async with session.get(f"{self.base_url}/models", allow_redirects=False, timeout=timeout) as reply:
-                status, raw = reply.status, await reply.read()
+                status, raw = reply.status, self._without_keys(await reply.read())
         except (aiohttp.ClientError, OSError) as error:
             reason = self._redacted(_reason(error))
         else:
@@ -194,7 +194,7 @@ class HttpModel:
             async with session.post(call.url, data=data, allow_redirects=False) as reply:
                 status = reply.status
                 self._heed(status, reply.headers, ticket)
-                raw = await reply.read()
+                raw = self._without_keys(await reply.read())
             if status < HTTPStatus.MULTIPLE_CHOICES:
                 self.limiter.succeeded(ticket)
         except (aiohttp.ClientError, OSError) as error:
@@ -268,12 +268,14 @@ class HttpModel:
         content = choice["message"].get("content") or ""
         if isinstance(content, list):  # parts: what the model thought, then what it says
             content = "".join(part["text"] for part in content if part["type"] == "text")
+        if not isinstance(content, str):
+            raise TypeError("the content is no text")
         return Completion(
             text=content,
-            finish=choice.get("finish_reason") or "stop",
-            usage=_usage(data.get("usage")),
+            finish=text_or(choice.get("finish_reason"), "stop"),
+            usage=usage_of(data.get("usage")),
             latency=latency,
-            model=data.get("model") or self.model,
+            model=text_or(data.get("model"), self.model),
         )
 
     def _failure(self, status: int, raw: bytes) -> Exception:
@@ -334,6 +336,12 @@ class HttpModel:
     def _shown(self, raw: bytes) -> str:
         return self._redacted(raw.decode("utf-8", "replace"))[:SHOWN] or "(nothing)"
 
+    def _without_keys(self, raw: bytes) -> bytes:
+        """Take the key out of a reply: some endpoints echo it, and an answer is kept for good."""
+        for secret in self._secrets:
+            raw = raw.replace(secret.encode(), b"[key]")
+        return raw
+
     def _redacted(self, text: str) -> str:
         """Take out the key, which some endpoints echo; always before the text is cut, lest half of it stay."""
         for secret in self._secrets:
@@ -367,11 +375,3 @@ def _reason(error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return "timed out"
     return str(error) or type(error).__name__
-
-
-def _usage(counts: dict[str, Any] | None) -> Usage | None:
-    """Return the tokens that the endpoint counted, None where it did not."""
-    if not counts or "prompt_tokens" not in counts:
-        return None
-    details = counts.get("prompt_tokens_details") or {}
-    return Usage(counts["prompt_tokens"], counts.get("completion_tokens") or 0, details.get("cached_tokens") or 0)

@@ -17,6 +17,7 @@ from tenacity import RetryError
 
 from habitus.errors import CallExhausted, CallRefused, ModelUnusable, UserError, nearest
 from habitus.models import ENDPOINTS, Completion, Usage
+from habitus.models.keys import guard, keys, without_keys
 
 if TYPE_CHECKING:
     from inspect_ai.model import ChatMessage, GenerateConfig, ModelOutput, ModelUsage
@@ -98,7 +99,7 @@ class InspectModel:
         logging.getLogger("inspect_ai").setLevel(logging.ERROR)
         try:
             with contextlib.redirect_stdout(io.StringIO()):
-                return get_model(self.model, memoize=False)
+                return guard(get_model(self.model, memoize=False))
         except PrerequisiteError as error:
             raise ModelUnusable(f"{self.name} can't be used: {_said(error)}") from error
         except ValueError as error:
@@ -177,4 +178,5 @@ def _usage(usage: ModelUsage | None) -> Usage | None:
 def _said(error: BaseException) -> str:
     """Return the provider's words on one line, without Inspect's copy of the request and its colours."""
     told = getattr(error, "provider_message", None) or getattr(error, "message", None) or str(error)
-    return _MARKUP.sub("", " ".join(str(told).split()))[:_SHOWN] or type(error).__name__
+    plain = without_keys(" ".join(str(told).split()), keys())
+    return _MARKUP.sub("", plain)[:_SHOWN] or type(error).__name__

@@ -32,13 +32,13 @@ COMMIT_EVERY = 0.01
 # The keys stand in a plain rowid table: a random primary key costs three times the writes at a million rows.
 # System messages repeat over thousands of calls, so each is stored once.
 _TABLES = """
-CREATE TABLE calls (
+CREATE TABLE IF NOT EXISTS calls (
     id INTEGER PRIMARY KEY, key BLOB NOT NULL, step TEXT NOT NULL, record TEXT NOT NULL, model TEXT NOT NULL,
     answered_by TEXT NOT NULL, finish TEXT NOT NULL, input_tokens INTEGER, output_tokens INTEGER, cached_tokens INTEGER,
     dollars REAL, latency REAL NOT NULL, time REAL NOT NULL
 );
-CREATE TABLE texts (id INTEGER PRIMARY KEY, request BLOB NOT NULL, answer BLOB NOT NULL);
-CREATE TABLE systems (id INTEGER PRIMARY KEY, text BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS texts (id INTEGER PRIMARY KEY, request BLOB NOT NULL, answer BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS systems (id INTEGER PRIMARY KEY, text BLOB NOT NULL);
 """
 
 

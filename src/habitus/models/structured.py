@@ -22,6 +22,8 @@ LONGEST = 200_000
 _DEEPEST = 64
 _SPANS = 50
 _UNCLOSED = 20
+_MOST_MARKS = 2_000
+"""Commas and colons outside strings in what is mended: mending takes time with their square."""
 _SHOWN_PROBLEMS = 5
 _SHOWN_HEAD, _SHOWN_TAIL = 3_000, 1_000
 
@@ -30,6 +32,7 @@ _THOUGHT_BEGINS = re.compile(rf"\s*<{_THOUGHT}>", re.IGNORECASE)
 _THOUGHT_ENDS = re.compile(rf"</{_THOUGHT}>", re.IGNORECASE)
 # a string that is never closed counts as one up to the end: each character is looked at once
 _STRING_OR_BRACE = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[{}]', re.DOTALL)
+_STRING_OR_MARK = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|([,:])', re.DOTALL)
 _LAST_COMMA = re.compile(r'("(?:[^"\\]|\\.)*+(?:"|\\?\Z))|,(?=\s*[}\]])', re.DOTALL)
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|.)", re.DOTALL)
 _HALF = re.compile("[\ud800-\udfff]")
@@ -206,7 +209,14 @@ def _complaint(kind: str, loc: tuple[int | str, ...], message: str, value: objec
     place = ".".join(str(step) for step in loc) or "the object"
     if kind == "missing":
         return f"{place} is missing"
-    return f"{place}: {message[:1].lower()}{message[1:]}, not {repr(value)[:80]}"
+    return f"{place}: {message[:1].lower()}{message[1:]}, not {_shown(value)}"
+
+
+def _shown(value: object) -> str:
+    try:
+        return repr(value)[:80]
+    except RecursionError:
+        return "something nested too deeply"
 
 
 def _found(text: str, model: type[Answer]) -> Answer:
@@ -281,7 +291,11 @@ def _objects(spans: list[str]) -> Iterator[dict[str, Any]]:
             yield _loaded(span)
         except (ValueError, RecursionError):
             broken.append(span)
+    marks = 0
     for span in broken:
+        marks += sum(token[1] is not None for token in _STRING_OR_MARK.finditer(span))
+        if marks > _MOST_MARKS:
+            return
         value = _mended(span)
         if value is not None:
             yield value

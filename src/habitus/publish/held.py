@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -112,12 +113,18 @@ def fresh_file(path: Path) -> Generator[Path]:
         UserError: there is something at `path` already.
 
     """
+    taken = UserError("this file exists already.", where=str(path), todo="Move it away, or name another with --to.")
     if path.exists():
-        raise UserError("this file exists already.", where=str(path), todo="Move it away, or name another with --to.")
+        raise taken
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f"{path.name}.new")
+    fresh = path.with_name(f"{path.name}.{os.getpid()}.new")
     try:
         yield fresh
-        fresh.replace(path)
+        try:
+            path.hardlink_to(fresh)  # unlike a rename, it refuses where another command was quicker
+        except FileExistsError:
+            raise taken from None
+        except OSError:  # a file system without links
+            fresh.replace(path)
     finally:
         fresh.unlink(missing_ok=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import count, islice
 from typing import TYPE_CHECKING, Any
 
 from habitus.errors import UserError
@@ -16,7 +16,7 @@ from habitus.sources import Broken
 from habitus.study import encode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from typing import IO
 
     from habitus.shapes import Shape
@@ -74,7 +74,8 @@ class Intake:
                 self._drop(row, number, str(problem), bad)
                 continue
             if ours["id"] in ids:
-                ours["meta"]["their_id"], ours["id"] = ours["id"], self._id(number)
+                ours["meta"]["their_id"] = ours["id"]
+                ours["id"] = next(name for name in self._names(number) if name not in ids)
             ids.add(ours["id"])
             self.kept += 1
             self.simulated |= "simulated" in ours["meta"]
@@ -82,6 +83,11 @@ class Intake:
 
     def _id(self, number: int) -> str:
         return f"{self.name}-{number:07d}"
+
+    def _names(self, number: int) -> Iterator[str]:
+        """Yield what a row may be called whose own id is taken; others may have ids that look like ours."""
+        yield self._id(number)
+        yield from (f"{self._id(number)}-{copy}" for copy in count(2))
 
     def _ours(self, row: Any, number: int) -> dict[str, Any]:
         """Return a foreign row in our shape."""
@@ -125,7 +131,7 @@ class Intake:
 
     def _drop(self, row: Any, number: int, reason: str, bad: IO[bytes]) -> None:
         self.dropped += 1
-        raw = row.raw if isinstance(row, Broken) else json.dumps(row, default=str, ensure_ascii=False)
+        raw = row.raw if isinstance(row, Broken) else _raw(row)
         drop = Drop(id=self._id(number), trait="", step="import", reason=reason, raw=raw, meta={"row": number})
         bad.write(encode(drop))
         if len(self.complaints) < COMPLAINTS:
@@ -145,6 +151,14 @@ class Intake:
             where=self.source.given,
             todo="Say what the columns are with --column OURS=THEIRS, or raise --allow-bad.",
         )
+
+
+def _raw(row: Any) -> str:
+    """Return a row as text; one that is nested too deeply for JSON as far as it can be told."""
+    try:
+        return json.dumps(row, default=str, ensure_ascii=False)
+    except (RecursionError, ValueError):
+        return f"{{{', '.join(map(str, row))}}}" if isinstance(row, dict) else type(row).__name__
 
 
 def default_name(source: Source) -> str:

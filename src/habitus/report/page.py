@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from habitus.errors import UserError
 from habitus.report import evals, method, pack, patterns, training
 from habitus.report.records import MOST_RECORDS, shown
+from habitus.study import write_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,9 +29,7 @@ def write_page(study: Study, most: int = MOST_RECORDS) -> Path:
     text = page(study, most)
     path = study.root / "report" / "index.html"
     path.parent.mkdir(exist_ok=True)
-    fresh = path.with_suffix(".html.new")
-    fresh.write_text(text, encoding="utf-8")
-    fresh.replace(path)
+    write_whole(path, text.encode())
     return path
 
 
