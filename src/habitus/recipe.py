@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from habitus.ask import Ask, Dropped, Planned, Step
+from habitus.budget import Budget
 from habitus.errors import (
     CallExhausted,
     CallFailed,
@@ -24,10 +25,13 @@ from habitus.errors import (
     UserError,
     nearest,
 )
-from habitus.models import Completion, Message, Model, Params, Usage, open_model
+from habitus.models import Completion, Message, Model, Params, endpoint_of, is_endpoint, open_model
+from habitus.models.batch import BatchModel
+from habitus.models.batch_interface import BatchInterface
 from habitus.models.costs import Price, cost, price_of
 from habitus.models.exchange import ExchangeModel
 from habitus.models.http import HttpModel
+from habitus.models.jobs import Jobs
 from habitus.models.ledger import Call, Ledger, call_key
 from habitus.prompts import Prompts
 from habitus.records import Drop, Record, Role
@@ -43,14 +47,13 @@ if TYPE_CHECKING:
 
 OPEN_PER_CALL = 10
 """Records open for each call that may be in flight: enough that the queue never runs dry at the end of a step."""
+OPEN_IN_BATCH = 20_000
+"""Records open where a step is asked in batch jobs: as many as memory bears, so that a step is few jobs."""
 OPENED_AT_ONCE = 50
 MOST_UNWRITTEN = 50_000
 """Finished records that may wait for an earlier one before the engine opens no more."""
 HARD_ERRORS = 10
 """Refused or exhausted calls in a row after which the model, not the records, is taken to be at fault."""
-
-LONG_CALL = Usage(input_tokens=4_000, output_tokens=1_500)
-"""What a call is taken to need until there has been one."""
 
 In = TypeVar("In", bound=Planned)
 
@@ -63,6 +66,8 @@ class Bound:
     settings: dict[str, Any]
     price: Price | None
     role: Role
+    gate: AbstractAsyncContextManager[Any]
+    """Through which its calls go, so that no more are in flight than the config allows."""
 
 
 class Engine:
@@ -87,36 +92,48 @@ class Engine:
         self.stopped: BaseException | None = None
         self._folder, self._export_only = folder, export_only
         self._gates: dict[str, asyncio.Semaphore] = {}
-        self._bound: dict[str, Bound] = {}
+        self._bound: dict[tuple[str, bool], Bound] = {}
         self._flying: dict[bytes, asyncio.Future[Completion]] = {}
-        totals = ledger.totals()
-        self._spent_before = sum(total.dollars for total in totals)
-        self._means_before = {total.step: total.dollars / total.calls for total in totals}
+        self.jobs = Jobs(ledger)
+        self.budget = Budget(config.budget, ledger.totals(), self.tally, self.jobs)
         self.successes = 0
         self._hard_errors = 0
 
-    def bind(self, step: str, role: Role) -> Bound:
-        """Return the model, settings and price with which a step is asked."""
-        if step not in self._bound:
+    def bind(self, step: str, role: Role, *, sent: bool = False) -> Bound:
+        """Return the model, settings and price with which a step is asked; `sent` is for calls that a job has taken."""
+        if (step, sent) not in self._bound:
             choice = self.config.choice(role, step)
             name = choice.model or "simulated/world"
-            model = self._open(name)
+            batch = bool(choice.batch) or sent
+            model = self._open(name, batch=batch)
             declared = choice.price.model_dump() if choice.price else None
-            price = price_of(name, declared)
+            price = price_of(name, declared, batch=batch)
             if price is None and self.config.budget is not None and not name.startswith("exchange/"):
+                known = "{input: …, output: …, batch: 0.5}" if batch else "{input: …, output: …}"
                 raise UserError(
-                    f"the price of {name} is unknown, so a budget can't be held.",
+                    f"the price of {name}{' in batch jobs' * batch} is unknown, so a budget can't be held.",
                     where=self.config.place(role, step),
-                    todo="Give its `price: {input: …, output: …}` in USD per million tokens, or remove `budget`.",
+                    todo=f"Give its `price: {known}` in USD per million tokens, or remove `budget`.",
                 )
-            self._bound[step] = Bound(model, choice.params, price, role)
-        return self._bound[step]
+            self.budget.prices[step] = price
+            gate = nullcontext() if batch else self._gates.setdefault(name, asyncio.Semaphore(self.config.concurrency))
+            self._bound[step, sent] = Bound(model, choice.params, price, role, gate)
+        return self._bound[step, sent]
 
-    def _open(self, name: str) -> Model:
-        if name not in self.models:
-            self.models[name] = open_model(name, self.config, folder=self._folder, export_only=self._export_only)
-        self._gates.setdefault(name, asyncio.Semaphore(self.config.concurrency))
-        return self.models[name]
+    def _open(self, name: str, *, batch: bool = False) -> Model:
+        key = f"{name} in batch jobs" if batch else name
+        if key not in self.models:
+            self.models[key] = self._opened(name, batch=batch)
+        return self.models[key]
+
+    def _opened(self, name: str, *, batch: bool) -> Model:
+        settings = self.config.batch if batch else None
+        if settings is None or not is_endpoint(name, self.config):
+            return open_model(name, self.config, folder=self._folder, export_only=self._export_only, batch=settings)
+        provider = BatchInterface(name, **endpoint_of(name, self.config))
+        model = BatchModel(provider, self.jobs, settings, room=self.budget.room, busy=lambda: self.tally.in_flight > 0)
+        self.tally.batches.append(model)
+        return model
 
     def endpoint(self, name: str) -> HttpModel:
         """Return an endpoint that gives embeddings, opened once and closed with the engine."""
@@ -183,6 +200,8 @@ class Engine:
         for model in self.models.values():
             if isinstance(model, HttpModel | ExchangeModel):
                 model.hang_up()
+            elif isinstance(model, BatchModel):  # jobs that the budget allowed are calls in flight like any other
+                model.hang_up(collect=isinstance(self.stopped, RunStopped))
 
     async def complete(
         self,
@@ -206,7 +225,9 @@ class Engine:
         flight: asyncio.Future[Completion] = asyncio.get_running_loop().create_future()
         self._flying[key] = flight
         try:
-            completion, dollars = await self._send(step, bound, messages, params)
+            if key in self.jobs:  # also where it was sent before `batch` was taken away
+                bound = self.bind(step, role, sent=True)
+            completion, dollars = await self._send(step, bound, key, messages, params)
             await self.ledger.add(Call(key, step, record, bound.model.name, messages, params, completion, dollars))
             flight.set_result(completion)
         except BaseException as error:
@@ -218,17 +239,23 @@ class Engine:
         return completion
 
     async def _send(
-        self, step: str, bound: Bound, messages: list[Message], params: Params
+        self, step: str, bound: Bound, key: bytes, messages: list[Message], params: Params
     ) -> tuple[Completion, float | None]:
         """Return the model's answer and what it cost."""
         tally = self.tally.step(step)
-        async with self._gates[bound.model.name]:
-            self._check_budget(step)
+        async with bound.gate:
+            batch = bound.model if isinstance(bound.model, BatchModel) else None
+            if batch is None and self.stopped is None and (refusal := self.budget.refusal(step)):
+                self.stop(refusal)
             if self.stopped is not None:
                 raise _Stopped
-            tally.in_flight += 1
+            tally.in_flight += batch is None
+            tally.waiting += batch is not None
             try:
-                completion = await bound.model.complete(messages, params)
+                if batch is not None:
+                    completion = await batch.ask(key, messages, params, self.budget.mean(step))
+                else:
+                    completion = await bound.model.complete(messages, params)
             except ModelUnusable as error:
                 where = f"models.{bound.role} for step {step} ({self.config.place(bound.role, step)})"
                 raise ModelUnusable(error.what, where=where, todo=error.todo) from error
@@ -236,7 +263,8 @@ class Engine:
                 self._note_failure(bound.model.name, error)
                 raise
             finally:
-                tally.in_flight -= 1
+                tally.in_flight -= batch is None
+                tally.waiting -= batch is not None
         self.successes += 1
         self._hard_errors = 0
         tally.answered += 1
@@ -261,29 +289,6 @@ class Engine:
                     todo="Nothing is lost. Mend the cause and run the same command again.",
                 )
             )
-
-    def _check_budget(self, asked: str) -> None:
-        """Stop before the call that could pass the budget, counting it and those in flight at their steps' means."""
-        budget = self.config.budget
-        if budget is None or self.stopped is not None:
-            return
-        spent = self._spent_before + self.tally.dollars
-        expected = sum((step.in_flight + (name == asked)) * self._mean(name) for name, step in self.tally.steps.items())
-        if spent >= budget or spent + expected > budget * (1 + 1e-9):
-            self.stop(
-                RunStopped(
-                    f"The budget of ${budget:.2f} is reached, or the next call would pass it (${spent:.2f} spent). "
-                    "Raise `budget` in config.yaml and run the same command to go on."
-                )
-            )
-
-    def _mean(self, step: str) -> float:
-        """Return what a call of a step costs: in this run, in earlier ones, or at a guess on the high side."""
-        tally = self.tally.step(step)
-        if tally.answered:
-            return tally.dollars / tally.answered
-        bound = self._bound.get(step)
-        return self._means_before.get(step) or (cost(bound.price, LONG_CALL) if bound else None) or 0.0
 
     @property
     def exchanges(self) -> list[ExchangeModel]:
@@ -313,7 +318,8 @@ class _Run(Generic[In]):
     ) -> None:
         self.engine, self.recipe, self.settle, self.want = engine, recipe, settle, want
         self.records = enumerate(records)
-        self.most_open = max(100, OPEN_PER_CALL * engine.config.concurrency)
+        many = OPEN_IN_BATCH if engine.config.in_batch or engine.jobs.open else 100
+        self.most_open = max(many, OPEN_PER_CALL * engine.config.concurrency)
         self.tasks: set[asyncio.Task[None]] = set()
         self.finished: asyncio.Queue[tuple[int, In, _Outcome]] = asyncio.Queue()
         self.unwritten: dict[int, tuple[In, _Outcome]] = {}

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from habitus.models.batch import BatchModel
 
 
 @dataclass
@@ -25,6 +29,8 @@ class StepTally:
     """What one step has come to so far in this run."""
 
     in_flight: int = 0
+    waiting: int = 0
+    """Calls that wait in batch jobs, or for one."""
     answered: int = 0
     replayed: int = 0
     repaired: int = 0
@@ -45,6 +51,8 @@ class Tally:
     """Records that are left for a later run, by what they lack."""
     examples: dict[str, str] = field(default_factory=dict)
     """What was said to one of each."""
+    batches: list[BatchModel] = field(default_factory=list)
+    """The models that are asked in batch jobs."""
 
     def put_off(self, why: str, example: str = "") -> None:
         """Count a record that is left for a later run."""
@@ -54,6 +62,11 @@ class Tally:
     def step(self, name: str) -> StepTally:
         """Return the tally of a step, new where it has none."""
         return self.steps.setdefault(name, StepTally())
+
+    @property
+    def in_flight(self) -> int:
+        """How many live calls are under way."""
+        return sum(step.in_flight for step in self.steps.values())
 
     @property
     def dollars(self) -> float:

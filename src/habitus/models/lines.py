@@ -33,8 +33,6 @@ class Answer:
     """Why there is no text, if there is none, in the endpoint's words."""
     status: int = 0
     """The HTTP status that the error came with; 0 where the request was never carried out."""
-    code: str = ""
-    """What the error is called: `batch_expired`, …"""
     calls: tuple[tuple[str, str], ...] = ()
     """The tools that are called, each with its arguments as JSON."""
 
@@ -81,13 +79,13 @@ def answer_of(row: dict[str, Any]) -> Answer:
     try:
         if "content" in row or "tool_calls" in row:
             return Answer(_text_of(row.get("content")), calls=_calls_of(row))
+        response = row.get("response") or {}
+        status = int(response.get("status_code") or HTTPStatus.OK)
         if row.get("error"):
-            code = row["error"].get("code") if isinstance(row["error"], dict) else ""
-            return Answer(error=said(row["error"]), code=str(code or ""))
-        response = row["response"]
-        status, body = response.get("status_code", HTTPStatus.OK), response["body"]
+            return Answer(error=said(row["error"]), status=status if status != HTTPStatus.OK else 0)
+        body = response["body"]
         if status != HTTPStatus.OK:
-            return Answer(error=said(body), status=int(status))
+            return Answer(error=said(body), status=status)
         choice = body["choices"][0]
         calls = _calls_of(choice["message"])
         text = _text_of(choice["message"].get("content") if calls else choice["message"]["content"])
