@@ -107,11 +107,11 @@ class Depot:
     async def _carry_out(self, number: int, job: dict[str, Any]) -> None:
         await asyncio.sleep(self.delay)
         end, _, code = self.end(number).partition(":")
-        job["status"] = end
         if end == "failed":
             errors = json.loads(code) if code.startswith("[") else [{"code": code, "message": f"no: {code}"}]
-            job["errors"] = {"data": errors}
+            job |= {"errors": {"data": errors}, "status": end}
             return
+        job["status"] = "finalizing"
         good, bad = [], []
         for place, raw in enumerate(self.files[job["input_file_id"]].splitlines()):
             row = json.loads(raw)
@@ -134,6 +134,7 @@ class Depot:
                 job[name] = f"file-{len(self.files)}"
                 self.files[job[name]] = "".join(json.dumps(row) + "\n" for row in rows).encode()
         job["request_counts"] |= {"completed": len({row["custom_id"] for row in good}), "failed": len(bad)}
+        job["status"] = end
 
     def _state(self, name: str) -> dict[str, Any]:
         return {key: value for key, value in self.jobs[name].items() if key != "ends"}

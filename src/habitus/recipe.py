@@ -26,7 +26,7 @@ from habitus.errors import (
     nearest,
 )
 from habitus.models import Completion, Message, Model, Params, endpoint_of, is_endpoint, open_model
-from habitus.models.batch import BatchModel
+from habitus.models.batch import AskLive, BatchModel
 from habitus.models.batch_interface import BatchInterface
 from habitus.models.costs import Price, cost, price_of
 from habitus.models.exchange import ExchangeModel
@@ -92,33 +92,34 @@ class Engine:
         self.stopped: BaseException | None = None
         self._folder, self._export_only = folder, export_only
         self._gates: dict[str, asyncio.Semaphore] = {}
-        self._bound: dict[tuple[str, bool], Bound] = {}
+        self._bound: dict[tuple[str, bool | None], Bound] = {}
         self._flying: dict[bytes, asyncio.Future[Completion]] = {}
         self.jobs = Jobs(ledger)
         self.budget = Budget(config.budget, ledger.totals(), self.tally, self.jobs)
         self.successes = 0
         self._hard_errors = 0
 
-    def bind(self, step: str, role: Role, *, sent: bool = False) -> Bound:
-        """Return the model, settings and price with which a step is asked; `sent` is for calls that a job has taken."""
-        if (step, sent) not in self._bound:
+    def bind(self, step: str, role: Role, *, batch: bool | None = None) -> Bound:
+        """Return the model, settings and price with which a step is asked, in jobs or live as the config has it."""
+        if (step, batch) not in self._bound:
             choice = self.config.choice(role, step)
-            name = choice.model or "simulated/world"
-            batch = bool(choice.batch) or sent
-            model = self._open(name, batch=batch)
+            name, in_jobs = choice.model or "simulated/world", bool(choice.batch if batch is None else batch)
+            model = self._open(name, batch=in_jobs)
             declared = choice.price.model_dump() if choice.price else None
-            price = price_of(name, declared, batch=batch)
+            price = price_of(name, declared, batch=in_jobs)
             if price is None and self.config.budget is not None and not name.startswith("exchange/"):
-                known = "{input: …, output: …, batch: 0.5}" if batch else "{input: …, output: …}"
+                known = "{input: …, output: …, batch: 0.5}" if in_jobs else "{input: …, output: …}"
                 raise UserError(
-                    f"the price of {name}{' in batch jobs' * batch} is unknown, so a budget can't be held.",
+                    f"the price of {name}{' in batch jobs' * in_jobs} is unknown, so a budget can't be held.",
                     where=self.config.place(role, step),
                     todo=f"Give its `price: {known}` in USD per million tokens, or remove `budget`.",
                 )
             self.budget.prices[step] = price
-            gate = nullcontext() if batch else self._gates.setdefault(name, asyncio.Semaphore(self.config.concurrency))
-            self._bound[step, sent] = Bound(model, choice.params, price, role, gate)
-        return self._bound[step, sent]
+            gate = (
+                nullcontext() if in_jobs else self._gates.setdefault(name, asyncio.Semaphore(self.config.concurrency))
+            )
+            self._bound[step, batch] = Bound(model, choice.params, price, role, gate)
+        return self._bound[step, batch]
 
     def _open(self, name: str, *, batch: bool = False) -> Model:
         key = f"{name} in batch jobs" if batch else name
@@ -226,8 +227,12 @@ class Engine:
         self._flying[key] = flight
         try:
             if key in self.jobs:  # also where it was sent before `batch` was taken away
-                bound = self.bind(step, role, sent=True)
-            completion, dollars = await self._send(step, bound, key, messages, params)
+                bound = self.bind(step, role, batch=True)
+            try:
+                completion, dollars = await self._send(step, bound, key, messages, params)
+            except AskLive:
+                bound = self.bind(step, role, batch=False)
+                completion, dollars = await self._send(step, bound, key, messages, params)
             await self.ledger.add(Call(key, step, record, bound.model.name, messages, params, completion, dollars))
             flight.set_result(completion)
         except BaseException as error:

@@ -113,6 +113,9 @@ class BatchSettings(Section):
     age: float = Field(
         900, gt=0, strict=True, description="seconds that a call waits at most for others to share its job"
     )
+    least: int = Field(
+        20, ge=1, strict=True, description="calls that are worth a job; fewer, with no more to come, are asked live"
+    )
     forget: list[str] = Field(
         default_factory=list, description="ids of jobs that are gone at their provider: their calls are asked anew"
     )

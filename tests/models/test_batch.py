@@ -62,7 +62,7 @@ class Study:
         self.config = {
             "providers": {"depot": {"base_url": station.url, "key": "DEPOT_KEY"}},
             "models": {"default": {"model": "depot/world", "price": PRICE, "batch": True}},
-            "batch": {"poll": 0.02},
+            "batch": {"poll": 0.02, "least": 1},
             "total_timeout": 2,
         } | config
         self.settled: dict[str, Record | Drop] = {}
@@ -164,6 +164,24 @@ async def test_what_was_answered_live_is_not_asked_again_in_a_job(tmp_path: Path
     assert (station.live, station.sizes) == (40, [])
 
 
+async def test_a_few_calls_that_nothing_follows_are_asked_live_at_the_live_price(tmp_path: Path) -> None:
+    async with depot(answer=echo) as station:
+        study = Study(tmp_path, station, batch={"poll": 0.02, "least": 11})
+        await study.run(count=10)
+    assert (station.live, station.sizes) == (20, [])
+    assert study.spent == pytest.approx(20 * EACH * 2)
+
+
+async def test_a_few_calls_wait_for_those_that_open_jobs_will_bring(tmp_path: Path) -> None:
+    def half_of_it_expires(job: int, line: int) -> str:
+        return "500" if job == 0 and line < 5 else "ok"
+
+    async with depot(answer=echo, fate=half_of_it_expires) as station:
+        study = Study(tmp_path, station, batch={"poll": 0.02, "least": 6})
+        await study.run()
+    assert (station.live, station.sizes) == (5, [20, 20])
+
+
 async def test_a_job_holds_no_more_than_it_may(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batch, "MOST_BYTES", 2_000)
     async with depot(answer=echo) as station:
@@ -185,7 +203,7 @@ async def test_a_call_waits_no_longer_than_told_for_others_that_live_calls_may_b
         return await two_steps(row, ask)
 
     async with depot(answer=echo) as station:
-        study = Study(tmp_path, station, batch={"poll": 0.02, "age": 0.15})
+        study = Study(tmp_path, station, batch={"poll": 0.02, "least": 1, "age": 0.15})
         task = asyncio.create_task(study.run(recipe=one_waits))
         await until(lambda: bool(station.sizes))
         release.set()
@@ -312,7 +330,7 @@ async def test_answers_that_never_come_stop_the_run_until_somebody_says_that_the
         with pytest.raises(ModelUnusable, match="batch_0 has ended with 20 answers, but 0 lines"):
             await study.run()
         assert [job.batch for job in read_jobs(tmp_path / "ledger.db")] == ["batch_0"]
-        await study.run(batch={"poll": 0.02, "forget": ["batch_0"]})
+        await study.run(batch={"poll": 0.02, "least": 1, "forget": ["batch_0"]})
     assert len(study.kept) == 20
 
 

@@ -41,6 +41,10 @@ _ENDED = {"completed", "failed", "expired", "cancelled"}
 _LEFT = "wait in batch jobs at their provider"
 
 
+class AskLive(Exception):
+    """Signal that too few calls wait for a job to be worth its while."""
+
+
 @dataclass(slots=True)
 class _Waiting:
     """A call that has no answer yet."""
@@ -100,6 +104,7 @@ class BatchModel:
         """Return the answer to a call, for which `dollars` are reserved when it is sent.
 
         Raises:
+            AskLive: it is one of few that wait, and had better be asked at once.
             ModelUnusable: the provider refuses us, has no batch interface, or refuses a whole job.
             CallRefused: the provider rejects this request.
             CallExhausted: several jobs brought no answer.
@@ -173,7 +178,9 @@ class BatchModel:
                     await (self._look(job) if job.batch else self._trace(job))
                 self._next_look = time.monotonic() + self._settings.poll
             while self._is_due():
-                if load := self._load():
+                if len(self._queue) < self._settings.least:
+                    self._wave_off()
+                elif load := self._load():
                     await self._send(load)
                 elif self._jobs.open or self._busy():
                     break  # what is under way may cost less than was reserved for it
@@ -189,6 +196,8 @@ class BatchModel:
         now = time.monotonic()
         if len(self._queue) >= MOST_LINES or now - self._queue[0].since >= self._settings.age:
             return True
+        if len(self._queue) < self._settings.least and self._mine():
+            return False  # what its jobs bring may lead to more
         if now - self._added >= self._quiet and not self._busy():
             return True
         return sum(waiting.size for waiting in self._queue) >= MOST_BYTES
@@ -204,6 +213,11 @@ class BatchModel:
             taken.append((waiting, line))
         del self._queue[: len(taken)]
         return taken
+
+    def _wave_off(self) -> None:
+        for waiting in self._queue:
+            waiting.future.set_exception(AskLive())
+        self._queue.clear()
 
     async def _send(self, load: list[tuple[_Waiting, bytes]]) -> None:
         """Send a job; one whose id does not come back stays open without, and is traced later."""
@@ -261,13 +275,13 @@ class BatchModel:
     def _is_whole(self, job: BatchJob, state: dict[str, Any], lines: int) -> bool:
         """Tell whether all lines are there that the provider counts; not for ever, as some count otherwise."""
         counts = state.get("request_counts") or {}
-        done = counts.get("completed") or 0
-        if lines >= done + (counts.get("failed") or 0):
+        done, completed = counts.get("completed") or 0, state["status"] == "completed"
+        if lines >= max(done + (counts.get("failed") or 0), job.calls if completed else 0):
             return True
         self._looks[job.row] = self._looks.get(job.row, 0) + 1
         if self._looks[job.row] < LOOKS:
             return False
-        if lines < done:
+        if lines < max(done, completed):
             raise ModelUnusable(
                 f"{self.name}: job {job.batch} has ended with {done:,} answers, but {lines:,} lines can be read.",
                 todo="Run the same command later. If the rest is lost, name the job: `batch: {forget: [ID]}`.",
