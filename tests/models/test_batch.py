@@ -32,7 +32,6 @@ EACH = (1000 * 2 + 500 * 4) / 1e6 / 2
 @pytest.fixture(autouse=True)
 def _a_key_and_no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DEPOT_KEY", KEY)
-    monkeypatch.setattr(batch, "ORPHAN_PATIENCE", 0.1)
     monkeypatch.setattr(batch_interface, "BACKOFF", 0.01)
 
 

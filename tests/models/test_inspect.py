@@ -10,6 +10,7 @@ from aiohttp import web
 from habitus.errors import CallExhausted, CallRefused, ModelUnusable, UserError
 from habitus.models import AnswerSchema, Message, Params, Usage
 from habitus.models.inspect import InspectModel
+from habitus.settings import BatchSettings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -292,3 +293,25 @@ async def test_an_overloaded_provider_is_asked_again_and_in_the_end_given_up_wit
         await model.complete(CHAT, Params())
     await model.close()
     assert capfd.readouterr() == ("", "")
+
+
+# in jobs
+
+
+def test_a_provider_without_a_batch_mode_in_inspect_is_told() -> None:
+    with pytest.raises(UserError, match="no batch mode for it, but for: anthropic, google"):
+        InspectModel("bedrock/nova", "bedrock/nova", 8, 20, 30, batch=BatchSettings())
+
+
+@needs_client
+async def test_in_jobs_inspect_collects_calls_and_no_clock_of_ours_ends_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-none")
+    model = InspectModel("inspect/openai/gpt-5-mini", "openai/gpt-5-mini", 8, 20, 30, batch=BatchSettings(poll=45))
+    live = InspectModel("inspect/openai/gpt-5-mini", "openai/gpt-5-mini", 8, 20, 30)
+    config = model._config(Params())
+    assert config.batch.tick == 45
+    assert config.batch.size > 1_000
+    assert (config.timeout, config.attempt_timeout) == (None, None)
+    assert live._config(Params()).batch is None
+    await model.close()
+    await live.close()

@@ -34,8 +34,6 @@ TRIES = 3
 """Jobs in which a call may come back without an answer before it is left for a later run."""
 LOOKS = 20
 """How often an ended job is looked at whose answers are not all there yet."""
-ORPHAN_PATIENCE = 30.0
-"""Seconds for which a job is looked for whose id never came back, before its calls are sent again."""
 
 _ENDED = {"completed", "failed", "expired", "cancelled"}
 _LEFT = "wait in batch jobs at their provider"
@@ -91,7 +89,7 @@ class BatchModel:
         self._added = 0.0
         self._most_lines = MOST_LINES
         self._looks: dict[int, int] = {}
-        self._missed: dict[int, float] = {}
+        self._missed: set[int] = set()
         self._next_look = 0.0
         self._sending = self._hung_up = False
         self._worker: asyncio.Task[None] | None = None
@@ -251,8 +249,10 @@ class BatchModel:
         if known is not None:
             await self._jobs.note(job, batch=known)
             self._next_look = 0.0
-        elif time.monotonic() - self._missed.setdefault(job.row, time.monotonic()) >= ORPHAN_PATIENCE:
+        elif job.row in self._missed:
             await self._end(job, "never created")
+        else:  # it may only just be coming into being
+            self._missed.add(job.row)
 
     async def _look(self, job: BatchJob) -> None:
         """Collect a job if it has ended; a provider that can't be reached for a while is asked again later."""
