@@ -95,8 +95,9 @@ class Depot:
         name = f"batch_{number}"
         self.sizes.append(self.files[body["input_file_id"]].count(b"\n"))
         self.jobs[name] = {
-            "id": name, "status": "in_progress", "input_file_id": body["input_file_id"], "ends": time.monotonic() + self.delay,
-            "metadata": body["metadata"] if self.keep_metadata else None,
+            "id": name, "object": "batch", "endpoint": body["endpoint"], "completion_window": "24h", "created_at": 1,
+            "status": "in_progress", "input_file_id": body["input_file_id"], "ends": time.monotonic() + self.delay,
+            "metadata": body.get("metadata") if self.keep_metadata else None,
             "request_counts": {"total": self.sizes[-1], "completed": 0, "failed": 0},
         }  # fmt: skip
         asyncio.get_running_loop().create_task(self._carry_out(number, self.jobs[name]))
@@ -153,9 +154,12 @@ class Depot:
             found = await self.model.complete(body["messages"], serve._params(body))
             text, finish = found.text, found.finish
         return {
+            "id": "chatcmpl-1",
+            "object": "chat.completion",
+            "created": 1,
             "model": "world-2026",
-            "choices": [{"message": {"role": "assistant", "content": text}, "finish_reason": finish}],
-            "usage": {"prompt_tokens": 1000, "completion_tokens": 500},
+            "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": finish}],
+            "usage": {"prompt_tokens": 1000, "completion_tokens": 500, "total_tokens": 1500},
         }
 
 

@@ -80,7 +80,6 @@ MOMENTS: tuple[Callable[[Depot], bool], ...] = (
     lambda station: "POST batches" in station.seen,
     lambda station: len(station.jobs) >= 3,
     lambda station: len([one for one in station.seen if one == "GET files/content"]) >= 6,
-    lambda station: len(station.jobs) >= 9,
 )
 
 

@@ -157,6 +157,7 @@ class InspectModel:
             }
         from inspect_ai.model import BatchConfig
 
+        _hush()
         jobs = BatchConfig(size=BATCH_SIZE, send_delay=BATCH_DELAY, tick=self._batch.poll)
         return {"max_connections": MOST_IN_BATCH, "max_retries": RETRIES, "batch": jobs}
 
@@ -175,6 +176,14 @@ class InspectModel:
         if HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR and status not in _AGAIN:
             return CallRefused(f"{self.name} refused the request with HTTP {status}: {told}")
         return CallExhausted(f"{self.name}: {type(error).__name__}: {told}")
+
+
+def _hush() -> None:
+    """Keep Inspect from printing how its jobs stand, as far as this version of it can be kept from it."""
+    with contextlib.suppress(ImportError):
+        from inspect_ai.model._providers.util.batch_log import set_batch_log_callback
+
+        set_batch_log_callback(lambda _: None)
 
 
 def _chat(messages: list[Message]) -> list[ChatMessage]:
