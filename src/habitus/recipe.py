@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from habitus.ask import Ask, Dropped, Planned, Step
 from habitus.budget import Budget
+from habitus.cast import Cast
 from habitus.errors import (
     CallExhausted,
     CallFailed,
@@ -25,12 +26,10 @@ from habitus.errors import (
     UserError,
     nearest,
 )
-from habitus.models import Completion, Message, Model, Params, endpoint_of, is_endpoint, open_model
+from habitus.models import Completion, Message, Model, Params
 from habitus.models.batch import AskLive, BatchModel
-from habitus.models.batch_interface import BatchInterface
-from habitus.models.costs import Price, cost, price_of
+from habitus.models.costs import cost
 from habitus.models.exchange import ExchangeModel
-from habitus.models.http import HttpModel
 from habitus.models.jobs import Jobs
 from habitus.models.ledger import Call, Ledger, call_key
 from habitus.prompts import Prompts
@@ -41,8 +40,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable
     from pathlib import Path
 
+    from habitus.cast import Bound
     from habitus.config import Config
     from habitus.models import AnswerSchema
+    from habitus.models.http import HttpModel
     from habitus.study import Study
 
 OPEN_PER_CALL = 10
@@ -56,18 +57,6 @@ HARD_ERRORS = 10
 """Refused or exhausted calls in a row after which the model, not the records, is taken to be at fault."""
 
 In = TypeVar("In", bound=Planned)
-
-
-@dataclass(frozen=True, slots=True)
-class Bound:
-    """A step, tied to the model that answers it."""
-
-    model: Model
-    settings: dict[str, Any]
-    price: Price | None
-    role: Role
-    gate: AbstractAsyncContextManager[Any]
-    """Through which its calls go, so that no more are in flight than the config allows."""
 
 
 class Engine:
@@ -87,63 +76,28 @@ class Engine:
         models: dict[str, Model] | None = None,
     ) -> None:
         self.config, self.prompts, self.ledger = config, prompts, ledger
-        self.models = dict(models or {})
         self.tally = Tally()
         self.stopped: BaseException | None = None
-        self._folder, self._export_only = folder, export_only
-        self._gates: dict[str, asyncio.Semaphore] = {}
-        self._bound: dict[tuple[str, bool | None], Bound] = {}
         self._flying: dict[bytes, asyncio.Future[Completion]] = {}
         self.jobs = Jobs(ledger)
         self.budget = Budget(config.budget, ledger.totals(), self.tally, self.jobs)
+        self.cast = Cast(config, self.budget, self.tally, self.jobs, folder=folder, export_only=export_only)
+        self.cast.models |= models or {}
         self.successes = 0
         self._hard_errors = 0
 
     def bind(self, step: str, role: Role, *, batch: bool | None = None) -> Bound:
-        """Return the model, settings and price with which a step is asked, in jobs or live as the config has it."""
-        if (step, batch) not in self._bound:
-            choice = self.config.choice(role, step)
-            name, in_jobs = choice.model or "simulated/world", bool(choice.batch if batch is None else batch)
-            model = self._open(name, batch=in_jobs)
-            declared = choice.price.model_dump() if choice.price else None
-            price = price_of(name, declared, batch=in_jobs)
-            if price is None and self.config.budget is not None and not name.startswith("exchange/"):
-                known = "{input: …, output: …, batch: 0.5}" if in_jobs else "{input: …, output: …}"
-                raise UserError(
-                    f"the price of {name}{' in batch jobs' * in_jobs} is unknown, so a budget can't be held.",
-                    where=self.config.place(role, step),
-                    todo=f"Give its `price: {known}` in USD per million tokens, or remove `budget`.",
-                )
-            self.budget.prices[step] = price
-            gate = (
-                nullcontext() if in_jobs else self._gates.setdefault(name, asyncio.Semaphore(self.config.concurrency))
-            )
-            self._bound[step, batch] = Bound(model, choice.params, price, role, gate)
-        return self._bound[step, batch]
-
-    def _open(self, name: str, *, batch: bool = False) -> Model:
-        key = f"{name} in batch jobs" if batch else name
-        if key not in self.models:
-            self.models[key] = self._opened(name, batch=batch)
-        return self.models[key]
-
-    def _opened(self, name: str, *, batch: bool) -> Model:
-        settings = self.config.batch if batch else None
-        if settings is None or not is_endpoint(name, self.config):
-            return open_model(name, self.config, folder=self._folder, export_only=self._export_only, batch=settings)
-        provider = BatchInterface(name, **endpoint_of(name, self.config))
-        model = BatchModel(provider, self.jobs, settings, room=self.budget.room, busy=lambda: self.tally.in_flight > 0)
-        self.tally.batches.append(model)
-        return model
+        """Return the model, settings and price with which a step is asked, as `Cast.bind` has it."""
+        return self.cast.bind(step, role, batch=batch)
 
     def endpoint(self, name: str) -> HttpModel:
         """Return an endpoint that gives embeddings, opened once and closed with the engine."""
-        model = self._open(name)
-        if not isinstance(model, HttpModel):
-            raise UserError(
-                f"{name} is not an endpoint that gives embeddings.", todo="Name one of a provider in `providers:`."
-            )
-        return model
+        return self.cast.endpoint(name)
+
+    @property
+    def models(self) -> dict[str, Model]:
+        """The models that are open, by name."""
+        return self.cast.models
 
     async def run(
         self,
@@ -198,11 +152,7 @@ class Engine:
     def stop(self, reason: BaseException) -> None:
         """Send nothing more; calls in flight may still end and are kept."""
         self.stopped = self.stopped or reason
-        for model in self.models.values():
-            if isinstance(model, HttpModel | ExchangeModel):
-                model.hang_up()
-            elif isinstance(model, BatchModel):  # jobs that the budget allowed are calls in flight like any other
-                model.hang_up(collect=isinstance(self.stopped, RunStopped))
+        self.cast.hang_up(collect=isinstance(self.stopped, RunStopped))
 
     async def complete(
         self,
@@ -301,9 +251,11 @@ class Engine:
         return [model for model in self.models.values() if isinstance(model, ExchangeModel)]
 
     async def close(self) -> None:
-        """Commit the ledger and release the models."""
-        await self.ledger.close()
-        await asyncio.gather(*(model.close() for model in self.models.values()))
+        """Release the models, then commit the ledger: a batch job that is just being sent still writes its id down."""
+        try:
+            await self.cast.close()
+        finally:
+            await self.ledger.close()
 
 
 class _Stopped(Exception):

@@ -42,7 +42,7 @@ class ModelChoice(Section):
     )
     price: Price | None = Field(None, description="overrides the price list")
     batch: bool | None = Field(
-        None, strict=True, description="ask in batch jobs, later and cheaper; data and audits, evals are asked live"
+        None, strict=True, description="ask in batch jobs, later and cheaper (data and audits; evals are asked live)"
     )
 
     @model_validator(mode="before")

@@ -6,11 +6,12 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from aiohttp import web
 
 from batches import KEY, Depot, depot
 from habitus.config import Config
 from habitus.errors import ModelUnusable, RunStopped, UserError
-from habitus.models import batch, batch_interface
+from habitus.models import batch, batch_interface, is_endpoint
 from habitus.models.costs import price_of
 from habitus.models.jobs import read_jobs
 from habitus.models.ledger import Ledger, read_totals
@@ -153,6 +154,13 @@ async def test_a_step_may_be_taken_out_of_the_batch(tmp_path: Path) -> None:
         study = Study(tmp_path, station, steps={"test/first": {"batch": False}})
         await study.run()
     assert (station.live, station.sizes) == (20, [20])
+
+
+def test_a_provider_with_another_batch_interface_is_left_to_inspect() -> None:
+    config = Config()
+    assert is_endpoint("together/model", config)
+    assert not is_endpoint("together/model", config, batch=True)
+    assert is_endpoint("openai/gpt-5-mini", config, batch=True)
 
 
 async def test_what_was_answered_live_is_not_asked_again_in_a_job(tmp_path: Path) -> None:
@@ -399,6 +407,15 @@ async def test_after_ctrl_c_the_jobs_go_on_and_the_same_command_collects_them(tm
     assert station.sizes == [20, 20]
 
 
+async def test_a_job_that_is_just_being_sent_when_the_run_ends_still_gets_its_id(tmp_path: Path) -> None:
+    async with depot(answer=echo, delay=0.2) as station:
+        study = Study(tmp_path, station)
+        await study.interrupted(lambda: "POST files" in station.seen)
+        assert [job.batch for job in read_jobs(tmp_path / "ledger.db")] == ["batch_0"]
+        await study.run()
+    assert station.sizes == [20, 20]
+
+
 WINDOWS = {
     "uploading": lambda station: "POST files" in station.seen,
     "created": lambda station: "POST batches" in station.seen,
@@ -434,6 +451,21 @@ async def test_a_job_whose_id_never_came_back_is_found_by_its_name_or_its_file(
     assert len(study.kept) == 20
     assert set(station.paid.values()) == {1}
     assert station.sizes == [20, 20]
+
+
+async def test_a_provider_that_lists_nothing_gets_no_second_job_until_somebody_says_that_there_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch, "LOOKS", 3)
+    monkeypatch.setattr(Depot, "_list", lambda *_: web.json_response({"job": {}}))
+    async with depot(answer=echo, at_creation=lambda job: "ok" if job else "500") as station:
+        study = Study(tmp_path, station, total_timeout=0.05)
+        with pytest.raises(ModelUnusable, match="can't be found out"):
+            await study.run()
+        (job,) = read_jobs(tmp_path / "ledger.db")
+        assert station.sizes == []
+        await study.run(batch={"poll": 0.02, "least": 1, "forget": [job.name]})
+    assert len(study.kept) == 20
 
 
 async def test_a_job_that_was_never_created_is_sent_again(tmp_path: Path) -> None:

@@ -89,12 +89,14 @@ ENDPOINTS: dict[str, tuple[str, str | None]] = {
     "ollama": ("http://localhost:11434/v1", None),
 }
 """OpenAI-compatible endpoints that need no `providers:` entry: their base URL and key variable."""
+OTHER_BATCHES = {"together"}
+"""Those of them whose batch interface is another, which Inspect knows."""
 
 
-def is_endpoint(name: str, config: Config) -> bool:
-    """Tell whether a model lies behind an OpenAI-compatible endpoint: one declared in the config, or a built-in one."""
+def is_endpoint(name: str, config: Config, *, batch: bool = False) -> bool:
+    """Tell whether a model, or its batch interface, is as OpenAI's: declared in the config, or built in."""
     provider = name.partition("/")[0]
-    return provider in config.providers or provider in ENDPOINTS
+    return provider in config.providers or (provider in ENDPOINTS and not (batch and provider in OTHER_BATCHES))
 
 
 def endpoint_of(name: str, config: Config) -> dict[str, Any]:
@@ -123,7 +125,7 @@ def open_model(
     its batch mode. `folder` is the study: exchange folders are relative to it.
     """
     provider, _, model = name.partition("/")
-    if is_endpoint(name, config):
+    if is_endpoint(name, config, batch=batch is not None):
         from habitus.models.http import HttpModel
 
         return HttpModel(name, **endpoint_of(name, config))

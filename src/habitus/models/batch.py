@@ -239,13 +239,18 @@ class BatchModel:
 
     async def _trace(self, job: BatchJob) -> None:
         """Find out whether a job was created whose id never came back; if not, its calls are free again."""
-        if not job.file:
+        if not job.file or job.name in self._settings.forget:
             await self._end(job, "never sent")
             return
         try:
             known = await self._provider.find(job)
-        except CallExhausted:
-            return
+        except CallExhausted as error:
+            if self._looked(job) < LOOKS:
+                return
+            raise ModelUnusable(
+                f"{self.name}: whether job {job.name} was created can't be found out: {error}",
+                todo="Run the same command later. If there is no such job: `batch: {forget: [its name]}`.",
+            ) from None
         if known is not None:
             await self._jobs.note(job, batch=known)
             self._next_look = 0.0
@@ -272,14 +277,18 @@ class BatchModel:
         else:
             await self._end(job, status, self._read(job, lines))
 
+    def _looked(self, job: BatchJob) -> int:
+        """Count a look at a job that told less than it should, and return the number."""
+        self._looks[job.row] = self._looks.get(job.row, 0) + 1
+        return self._looks[job.row]
+
     def _is_whole(self, job: BatchJob, state: dict[str, Any], lines: int) -> bool:
         """Tell whether all lines are there that the provider counts; not for ever, as some count otherwise."""
         counts = state.get("request_counts") or {}
         done, completed = counts.get("completed") or 0, state["status"] == "completed"
         if lines >= max(done + (counts.get("failed") or 0), job.calls if completed else 0):
             return True
-        self._looks[job.row] = self._looks.get(job.row, 0) + 1
-        if self._looks[job.row] < LOOKS:
+        if self._looked(job) < LOOKS:
             return False
         if lines < max(done, completed):
             raise ModelUnusable(
