@@ -83,9 +83,7 @@ class Cast:
         if settings is None or not is_endpoint(name, self.config, batch=True):
             return open_model(name, self.config, folder=self._folder, export_only=self._export_only, batch=settings)
         provider = BatchInterface(name, **endpoint_of(name, self.config))
-        model = BatchModel(
-            provider, self._jobs, settings, room=self._budget.room, busy=lambda: self._tally.in_flight > 0
-        )
+        model = BatchModel(provider, self._jobs, settings, room=self._budget.room, busy=lambda: self._tally.busy)
         self._tally.batches.append(model)
         return model
 

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 OPEN_PER_CALL = 10
 """Records open for each call that may be in flight: enough that the queue never runs dry at the end of a step."""
-OPEN_IN_BATCH = 20_000
+OPEN_IN_BATCH = 10_000
 """Records open where a step is asked in batch jobs: as many as memory bears, so that a step is few jobs."""
 OPENED_AT_ONCE = 50
 MOST_UNWRITTEN = 50_000
@@ -172,7 +172,11 @@ class Engine:
             self.tally.step(step).replayed += 1
             return known
         if (twin := self._flying.get(key)) is not None:
-            return await asyncio.shield(twin)
+            self.tally.twins += 1
+            try:
+                return await asyncio.shield(twin)
+            finally:
+                self.tally.twins -= 1
         flight: asyncio.Future[Completion] = asyncio.get_running_loop().create_future()
         self._flying[key] = flight
         try:
@@ -318,7 +322,12 @@ class _Run(Generic[In]):
                     return
 
     async def _one(self, index: int, record: In) -> None:
-        self.finished.put_nowait((index, record, await self.engine.take(self.recipe, record)))
+        self.engine.tally.records += 1
+        try:
+            outcome = await self.engine.take(self.recipe, record)
+        finally:
+            self.engine.tally.records -= 1
+        self.finished.put_nowait((index, record, outcome))
 
     def _take_in(self, index: int, record: In, outcome: _Outcome) -> None:
         self.hopeful -= isinstance(outcome.result, Drop)

@@ -47,6 +47,10 @@ class Tally:
 
     steps: dict[str, StepTally] = field(default_factory=dict)
     opened: int = 0
+    records: int = 0
+    """Records that are under way."""
+    twins: int = 0
+    """Calls that wait for the same call of another record."""
     unsettled: Counter[str] = field(default_factory=Counter)
     """Records that are left for a later run, by what they lack."""
     examples: dict[str, str] = field(default_factory=dict)
@@ -64,9 +68,10 @@ class Tally:
         return self.steps.setdefault(name, StepTally())
 
     @property
-    def in_flight(self) -> int:
-        """How many live calls are under way."""
-        return sum(step.in_flight for step in self.steps.values())
+    def busy(self) -> bool:
+        """Whether there may be further calls before a batch job brings its answers."""
+        live = sum(step.in_flight for step in self.steps.values())
+        return live > 0 or self.records > self.twins + sum(step.waiting for step in self.steps.values())
 
     @property
     def dollars(self) -> float:

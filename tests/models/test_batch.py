@@ -547,6 +547,15 @@ async def test_no_job_is_sent_that_the_budget_does_not_allow_whole(tmp_path: Pat
     assert study.spent == pytest.approx(0.08)
 
 
+async def test_no_tiny_jobs_are_made_of_what_a_budget_leaves_for_now(tmp_path: Path) -> None:
+    async with depot(answer=echo) as station:
+        study = Study(tmp_path, station, budget=0.2, batch={"poll": 0.02, "least": 5})
+        await study.run(count=40)
+    assert len(study.kept) == 40
+    assert min(station.sizes) >= 5
+    assert study.spent < 0.2
+
+
 async def test_a_budget_that_is_reached_ends_the_run_with_what_was_paid_for_kept(tmp_path: Path) -> None:
     async with depot(answer=echo) as station:
         study = Study(tmp_path, station, budget=0.05)

@@ -65,8 +65,7 @@ class _Waiting:
 class BatchModel:
     """A model that is asked in jobs.
 
-    `room` tells how many dollars may still be reserved, `busy` whether live calls are under way that may lead to more
-    calls here.
+    `room` tells how many dollars may still be reserved, `busy` whether records are under way that may ask more.
     """
 
     def __init__(
@@ -178,12 +177,14 @@ class BatchModel:
             while self._is_due():
                 if len(self._queue) < self._settings.least:
                     self._wave_off()
-                elif load := self._load():
-                    await self._send(load)
-                elif self._jobs.open or self._busy():
+                    continue
+                load = self._load()
+                if len(load) < self._settings.least and (self._jobs.open or self._busy()):
                     break  # what is under way may cost less than was reserved for it
-                else:
+                if not load:
                     raise RunStopped("The budget allows no further batch job. Raise `budget` in config.yaml to go on.")
+                del self._queue[: len(load)]
+                await self._send(load)
             await asyncio.sleep(self._quiet / 2)
 
     def _is_due(self) -> bool:
@@ -201,7 +202,7 @@ class BatchModel:
         return sum(waiting.size for waiting in self._queue) >= MOST_BYTES
 
     def _load(self) -> list[tuple[_Waiting, bytes]]:
-        """Take from the queue what one job may hold and the budget allows."""
+        """Return the front of the queue, as much as one job may hold and the budget allows."""
         room, size, taken = self._room(), 0, list[tuple[_Waiting, bytes]]()
         for waiting in self._queue[: self._most_lines]:
             line = self._provider.line(_id_of(waiting.key), waiting.messages, waiting.params)
@@ -209,10 +210,10 @@ class BatchModel:
             if room < 0 or (taken and size > MOST_BYTES):
                 break
             taken.append((waiting, line))
-        del self._queue[: len(taken)]
         return taken
 
     def _wave_off(self) -> None:
+        """Send those who wait to the live interface."""
         for waiting in self._queue:
             waiting.future.set_exception(AskLive())
         self._queue.clear()
