@@ -9,6 +9,7 @@ import pytest
 from aiohttp import web
 
 from batches import KEY, Depot, depot
+from habitus import show
 from habitus.config import Config
 from habitus.errors import ModelUnusable, RunStopped, UserError
 from habitus.models import batch, batch_interface, is_endpoint
@@ -228,9 +229,12 @@ async def test_how_it_stands_can_be_told_at_any_time(tmp_path: Path) -> None:
         assert study.engine is not None
         (model,) = study.engine.tally.batches
         jobs, calls, since = model.standing()
+        told = show.batches(study.engine.tally)
         (job,) = read_jobs(tmp_path / "ledger.db")
         await task
     assert (jobs, calls) == (1, 20)
+    assert told == ["batch: 1 job, 20 calls waiting, oldest 0 min"]
+    assert show.batches(study.engine.tally) == []
     assert (since, job.batch, job.calls, job.model) == (job.began, "batch_0", 20, "depot/world")
 
 
