@@ -13,6 +13,7 @@ from habitus.files import MB, read_whole
 from habitus.records import Role
 from habitus.settings import (
     AuditSettings,
+    BatchSettings,
     ChatSettings,
     DocumentSettings,
     EvaluateSettings,
@@ -52,6 +53,7 @@ class Config(Section):
     steps: dict[str, ModelChoice] = Field(
         default_factory=dict, description="a model or params for one step, by prompt name"
     )
+    batch: BatchSettings = Field(default_factory=BatchSettings)
     providers: dict[str, Provider] = Field(default_factory=dict, description="endpoints of your own, by name")
     concurrency: int = Field(64, ge=1, le=8192, strict=True, description="the most calls in flight at one model")
     try_timeout: float = Field(180, gt=0, strict=True, description="seconds that one try of a call may take")
@@ -98,7 +100,15 @@ class Config(Section):
             return named
         if own.model is not None:
             return own
-        return named.model_copy(update={"params": named.params | own.params, "price": own.price or named.price})
+        batch = named.batch if own.batch is None else own.batch
+        update = {"params": named.params | own.params, "price": own.price or named.price, "batch": batch}
+        return named.model_copy(update=update)
+
+    @property
+    def in_batch(self) -> bool:
+        """Whether any role or step is asked in batch jobs."""
+        roles = (getattr(self.models, role) for role in type(self.models).model_fields)
+        return any(choice is not None and choice.batch for choice in (*roles, *self.steps.values()))
 
     def place(self, role: Role, step: str) -> str:
         """Return where that choice was made: `config.yaml:9`, or that it is a default."""

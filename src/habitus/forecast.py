@@ -34,6 +34,8 @@ class StepEstimate:
     """None where the price is unknown."""
     measured: bool
     """From this study's own calls, and not from what the prompts ask for."""
+    batch: bool = False
+    """In batch jobs, at their price."""
 
 
 def forecast(
@@ -53,4 +55,5 @@ def forecast(
     return StepEstimate(
         step, role, bound.model.name, engine.config.place(role, step), prompt,
         number, used.input_tokens, used.output_tokens, cost(bound.price, used), measured,
+        bool(engine.config.choice(role, step).batch),
     )  # fmt: skip

@@ -11,9 +11,11 @@ import asyncio
 import gc
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from habitus.ask import Ask, Dropped, Planned, Step
+from habitus.budget import Budget
+from habitus.cast import Cast
 from habitus.errors import (
     CallExhausted,
     CallFailed,
@@ -24,10 +26,11 @@ from habitus.errors import (
     UserError,
     nearest,
 )
-from habitus.models import Completion, Message, Model, Params, Usage, open_model
-from habitus.models.costs import Price, cost, price_of
+from habitus.models import Completion, Message, Model, Params
+from habitus.models.batch import AskLive, BatchModel
+from habitus.models.costs import cost
 from habitus.models.exchange import ExchangeModel
-from habitus.models.http import HttpModel
+from habitus.models.jobs import Jobs
 from habitus.models.ledger import Call, Ledger, call_key
 from habitus.prompts import Prompts
 from habitus.records import Drop, Record, Role
@@ -37,32 +40,23 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable
     from pathlib import Path
 
+    from habitus.cast import Bound
     from habitus.config import Config
     from habitus.models import AnswerSchema
+    from habitus.models.http import HttpModel
     from habitus.study import Study
 
 OPEN_PER_CALL = 10
 """Records open for each call that may be in flight: enough that the queue never runs dry at the end of a step."""
+OPEN_IN_BATCH = 10_000
+"""Records open where a step is asked in batch jobs: as many as memory bears, so that a step is few jobs."""
 OPENED_AT_ONCE = 50
 MOST_UNWRITTEN = 50_000
 """Finished records that may wait for an earlier one before the engine opens no more."""
 HARD_ERRORS = 10
 """Refused or exhausted calls in a row after which the model, not the records, is taken to be at fault."""
 
-LONG_CALL = Usage(input_tokens=4_000, output_tokens=1_500)
-"""What a call is taken to need until there has been one."""
-
 In = TypeVar("In", bound=Planned)
-
-
-@dataclass(frozen=True, slots=True)
-class Bound:
-    """A step, tied to the model that answers it."""
-
-    model: Model
-    settings: dict[str, Any]
-    price: Price | None
-    role: Role
 
 
 class Engine:
@@ -82,50 +76,28 @@ class Engine:
         models: dict[str, Model] | None = None,
     ) -> None:
         self.config, self.prompts, self.ledger = config, prompts, ledger
-        self.models = dict(models or {})
         self.tally = Tally()
         self.stopped: BaseException | None = None
-        self._folder, self._export_only = folder, export_only
-        self._gates: dict[str, asyncio.Semaphore] = {}
-        self._bound: dict[str, Bound] = {}
         self._flying: dict[bytes, asyncio.Future[Completion]] = {}
-        totals = ledger.totals()
-        self._spent_before = sum(total.dollars for total in totals)
-        self._means_before = {total.step: total.dollars / total.calls for total in totals}
+        self.jobs = Jobs(ledger)
+        self.budget = Budget(config.budget, ledger.totals(), self.tally, self.jobs)
+        self.cast = Cast(config, self.budget, self.tally, self.jobs, folder=folder, export_only=export_only)
+        self.cast.models |= models or {}
         self.successes = 0
         self._hard_errors = 0
 
-    def bind(self, step: str, role: Role) -> Bound:
-        """Return the model, settings and price with which a step is asked."""
-        if step not in self._bound:
-            choice = self.config.choice(role, step)
-            name = choice.model or "simulated/world"
-            model = self._open(name)
-            declared = choice.price.model_dump() if choice.price else None
-            price = price_of(name, declared)
-            if price is None and self.config.budget is not None and not name.startswith("exchange/"):
-                raise UserError(
-                    f"the price of {name} is unknown, so a budget can't be held.",
-                    where=self.config.place(role, step),
-                    todo="Give its `price: {input: …, output: …}` in USD per million tokens, or remove `budget`.",
-                )
-            self._bound[step] = Bound(model, choice.params, price, role)
-        return self._bound[step]
-
-    def _open(self, name: str) -> Model:
-        if name not in self.models:
-            self.models[name] = open_model(name, self.config, folder=self._folder, export_only=self._export_only)
-        self._gates.setdefault(name, asyncio.Semaphore(self.config.concurrency))
-        return self.models[name]
+    def bind(self, step: str, role: Role, *, batch: bool | None = None) -> Bound:
+        """Return the model, settings and price with which a step is asked, as `Cast.bind` has it."""
+        return self.cast.bind(step, role, batch=batch)
 
     def endpoint(self, name: str) -> HttpModel:
         """Return an endpoint that gives embeddings, opened once and closed with the engine."""
-        model = self._open(name)
-        if not isinstance(model, HttpModel):
-            raise UserError(
-                f"{name} is not an endpoint that gives embeddings.", todo="Name one of a provider in `providers:`."
-            )
-        return model
+        return self.cast.endpoint(name)
+
+    @property
+    def models(self) -> dict[str, Model]:
+        """The models that are open, by name."""
+        return self.cast.models
 
     async def run(
         self,
@@ -180,9 +152,7 @@ class Engine:
     def stop(self, reason: BaseException) -> None:
         """Send nothing more; calls in flight may still end and are kept."""
         self.stopped = self.stopped or reason
-        for model in self.models.values():
-            if isinstance(model, HttpModel | ExchangeModel):
-                model.hang_up()
+        self.cast.hang_up(collect=isinstance(self.stopped, RunStopped))
 
     async def complete(
         self,
@@ -202,11 +172,21 @@ class Engine:
             self.tally.step(step).replayed += 1
             return known
         if (twin := self._flying.get(key)) is not None:
-            return await asyncio.shield(twin)
+            self.tally.twins += 1
+            try:
+                return await asyncio.shield(twin)
+            finally:
+                self.tally.twins -= 1
         flight: asyncio.Future[Completion] = asyncio.get_running_loop().create_future()
         self._flying[key] = flight
         try:
-            completion, dollars = await self._send(step, bound, messages, params)
+            if key in self.jobs:  # also where it was sent before `batch` was taken away
+                bound = self.bind(step, role, batch=True)
+            try:
+                completion, dollars = await self._send(step, bound, key, messages, params)
+            except AskLive:
+                bound = self.bind(step, role, batch=False)
+                completion, dollars = await self._send(step, bound, key, messages, params)
             await self.ledger.add(Call(key, step, record, bound.model.name, messages, params, completion, dollars))
             flight.set_result(completion)
         except BaseException as error:
@@ -218,17 +198,23 @@ class Engine:
         return completion
 
     async def _send(
-        self, step: str, bound: Bound, messages: list[Message], params: Params
+        self, step: str, bound: Bound, key: bytes, messages: list[Message], params: Params
     ) -> tuple[Completion, float | None]:
         """Return the model's answer and what it cost."""
         tally = self.tally.step(step)
-        async with self._gates[bound.model.name]:
-            self._check_budget(step)
+        async with bound.gate:
+            batch = bound.model if isinstance(bound.model, BatchModel) else None
+            if batch is None and self.stopped is None and (refusal := self.budget.refusal(step)):
+                self.stop(refusal)
             if self.stopped is not None:
                 raise _Stopped
-            tally.in_flight += 1
+            tally.in_flight += batch is None
+            tally.waiting += batch is not None
             try:
-                completion = await bound.model.complete(messages, params)
+                if batch is not None:
+                    completion = await batch.ask(key, messages, params, self.budget.mean(step))
+                else:
+                    completion = await bound.model.complete(messages, params)
             except ModelUnusable as error:
                 where = f"models.{bound.role} for step {step} ({self.config.place(bound.role, step)})"
                 raise ModelUnusable(error.what, where=where, todo=error.todo) from error
@@ -236,7 +222,8 @@ class Engine:
                 self._note_failure(bound.model.name, error)
                 raise
             finally:
-                tally.in_flight -= 1
+                tally.in_flight -= batch is None
+                tally.waiting -= batch is not None
         self.successes += 1
         self._hard_errors = 0
         tally.answered += 1
@@ -262,38 +249,17 @@ class Engine:
                 )
             )
 
-    def _check_budget(self, asked: str) -> None:
-        """Stop before the call that could pass the budget, counting it and those in flight at their steps' means."""
-        budget = self.config.budget
-        if budget is None or self.stopped is not None:
-            return
-        spent = self._spent_before + self.tally.dollars
-        expected = sum((step.in_flight + (name == asked)) * self._mean(name) for name, step in self.tally.steps.items())
-        if spent >= budget or spent + expected > budget * (1 + 1e-9):
-            self.stop(
-                RunStopped(
-                    f"The budget of ${budget:.2f} is reached, or the next call would pass it (${spent:.2f} spent). "
-                    "Raise `budget` in config.yaml and run the same command to go on."
-                )
-            )
-
-    def _mean(self, step: str) -> float:
-        """Return what a call of a step costs: in this run, in earlier ones, or at a guess on the high side."""
-        tally = self.tally.step(step)
-        if tally.answered:
-            return tally.dollars / tally.answered
-        bound = self._bound.get(step)
-        return self._means_before.get(step) or (cost(bound.price, LONG_CALL) if bound else None) or 0.0
-
     @property
     def exchanges(self) -> list[ExchangeModel]:
         """The models whose requests and answers go as files."""
         return [model for model in self.models.values() if isinstance(model, ExchangeModel)]
 
     async def close(self) -> None:
-        """Commit the ledger and release the models."""
-        await self.ledger.close()
-        await asyncio.gather(*(model.close() for model in self.models.values()))
+        """Release the models, then commit the ledger: a batch job that is just being sent still writes its id down."""
+        try:
+            await self.cast.close()
+        finally:
+            await self.ledger.close()
 
 
 class _Stopped(Exception):
@@ -313,7 +279,8 @@ class _Run(Generic[In]):
     ) -> None:
         self.engine, self.recipe, self.settle, self.want = engine, recipe, settle, want
         self.records = enumerate(records)
-        self.most_open = max(100, OPEN_PER_CALL * engine.config.concurrency)
+        many = OPEN_IN_BATCH if engine.config.in_batch or engine.jobs.open else 100
+        self.most_open = max(many, OPEN_PER_CALL * engine.config.concurrency)
         self.tasks: set[asyncio.Task[None]] = set()
         self.finished: asyncio.Queue[tuple[int, In, _Outcome]] = asyncio.Queue()
         self.unwritten: dict[int, tuple[In, _Outcome]] = {}
@@ -355,7 +322,12 @@ class _Run(Generic[In]):
                     return
 
     async def _one(self, index: int, record: In) -> None:
-        self.finished.put_nowait((index, record, await self.engine.take(self.recipe, record)))
+        self.engine.tally.records += 1
+        try:
+            outcome = await self.engine.take(self.recipe, record)
+        finally:
+            self.engine.tally.records -= 1
+        self.finished.put_nowait((index, record, outcome))
 
     def _take_in(self, index: int, record: In, outcome: _Outcome) -> None:
         self.hopeful -= isinstance(outcome.result, Drop)

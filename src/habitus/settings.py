@@ -30,6 +30,9 @@ class Price(Section):
     cached: float | None = Field(
         None, ge=0, strict=True, description="USD per million cached input tokens; as `input` if not given"
     )
+    batch: float | None = Field(
+        None, gt=0, le=1, strict=True, description="the share of these prices that batch jobs cost, such as 0.5"
+    )
 
 
 class ModelChoice(Section):
@@ -40,6 +43,9 @@ class ModelChoice(Section):
         default_factory=dict, description="sent with every call: temperature, max_tokens, top_p, …"
     )
     price: Price | None = Field(None, description="overrides the price list")
+    batch: bool | None = Field(
+        None, strict=True, description="ask in batch jobs, later and cheaper (data and audits; evals are asked live)"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -100,6 +106,21 @@ class Provider(Section):
         "json_schema", description="how the endpoint is told the shape of an answer; the prompt tells it in any case"
     )
     headers: dict[str, str] = Field(default_factory=dict, description="sent with every request")
+
+
+class BatchSettings(Section):
+    """How batch jobs are sent and watched, where a model has `batch: true`."""
+
+    poll: float = Field(30, gt=0, strict=True, description="seconds between looks at the jobs")
+    age: float = Field(
+        900, gt=0, strict=True, description="seconds that a call waits at most for others to share its job"
+    )
+    least: int = Field(
+        20, ge=1, strict=True, description="calls that are worth a job; fewer, with no more to come, are asked live"
+    )
+    forget: list[str] = Field(
+        default_factory=list, description="ids of jobs that are gone at their provider: their calls are asked anew"
+    )
 
 
 class Thresholds(Section):

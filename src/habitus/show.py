@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from habitus.forecast import StepEstimate
     from habitus.generate.spread import Spread
     from habitus.generate.survey import PairSurvey, Survey
+    from habitus.models.jobs import BatchJob
     from habitus.models.ledger import StepTotal
     from habitus.tally import Progress, Tally
     from habitus.traits.document import TraitsDocument
@@ -188,7 +189,10 @@ def who(rows: Iterable[StepEstimate]) -> None:
     heading("who does what")
     table(
         [("step", "left"), ("role", "left"), ("model", "left"), ("set at", "left"), ("prompt", "left")],
-        [[row.step, row.role, row.model, row.place, row.prompt] for row in {row.step: row for row in rows}.values()],
+        [
+            [row.step, row.role, row.model + " in batch jobs" * row.batch, row.place, row.prompt]
+            for row in {row.step: row for row in rows}.values()
+        ],
     )
 
 
@@ -352,6 +356,7 @@ def _headline(state: Progress, tally: Tally, began: float, start: int) -> str:
     parts.append(clock(elapsed))
     if rate and state.kept < state.want:
         parts.append(f"about {clock((state.want - state.kept) / rate)} to go")
+    parts += batches(tally)
     unpriced = sum(step.unpriced for step in tally.steps.values())
     if tally.dollars or unpriced:
         spent = dollars(tally.dollars) if tally.dollars else "unknown cost"
@@ -366,13 +371,43 @@ def _headline(state: Progress, tally: Tally, began: float, start: int) -> str:
     return " · ".join(parts)
 
 
+def batches(tally: Tally) -> list[str]:
+    """Return one line about what waits in batch jobs, if anything does."""
+    standings = [model.standing() for model in tally.batches]
+    jobs, calls = (sum(column) for column in list(zip(*standings, strict=True))[:2]) if standings else (0, 0)
+    if not (jobs or calls):
+        return []
+    since = min((since for _, _, since in standings if since is not None), default=None)
+    oldest = "" if since is None else f", oldest {max(0, time.time() - since) / 60:,.0f} min"
+    return [f"batch: {jobs:,} job{'s' * (jobs != 1)}, {calls:,} calls waiting{oldest}"]
+
+
+def open_jobs(jobs: Sequence[BatchJob]) -> None:
+    """Print the batch jobs that go on at their providers."""
+    heading("batch jobs that go on at their provider")
+    columns = [("job", "left"), ("model", "left"), ("calls", "right"), ("sent", "right"), ("reserved", "right")]
+    rows = [
+        [job.batch or f"{job.name} (its id never came back)", job.model, f"{job.calls:,}",
+         f"{max(0, time.time() - job.began) / 60:,.0f} min ago", dollars(job.dollars) if job.dollars else "unknown"]
+        for job in jobs
+    ]  # fmt: skip
+    table(columns, rows)
+
+
 def _live(state: Progress, tally: Tally, began: float, start: int) -> Group:
     grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for name in ("step", "in flight", "answered", "from ledger", "repaired", "dropped", "tokens out", "cost"):
         grid.add_column(name, justify="left" if name == "step" else "right")
     for name, step in tally.steps.items():
         price = "unknown" if step.unpriced and not step.dollars else dollars(step.dollars)
-        cells = (step.in_flight, step.answered, step.replayed, step.repaired, step.dropped, step.output_tokens)
+        cells = (
+            step.in_flight + step.waiting,
+            step.answered,
+            step.replayed,
+            step.repaired,
+            step.dropped,
+            step.output_tokens,
+        )
         grid.add_row(name, *(f"{cell:,}" if cell else "·" for cell in cells), price)
     return Group(Text(_headline(state, tally, began, start), style="bold"), Padding(grid, (0, 0, 0, 2)))
 

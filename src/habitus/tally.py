@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from habitus.models.batch import BatchModel
 
 
 @dataclass
@@ -25,6 +29,8 @@ class StepTally:
     """What one step has come to so far in this run."""
 
     in_flight: int = 0
+    waiting: int = 0
+    """Calls that wait in batch jobs, or for one."""
     answered: int = 0
     replayed: int = 0
     repaired: int = 0
@@ -41,10 +47,16 @@ class Tally:
 
     steps: dict[str, StepTally] = field(default_factory=dict)
     opened: int = 0
+    records: int = 0
+    """Records that are under way."""
+    twins: int = 0
+    """Calls that wait for the same call of another record."""
     unsettled: Counter[str] = field(default_factory=Counter)
     """Records that are left for a later run, by what they lack."""
     examples: dict[str, str] = field(default_factory=dict)
     """What was said to one of each."""
+    batches: list[BatchModel] = field(default_factory=list)
+    """The models that are asked in batch jobs."""
 
     def put_off(self, why: str, example: str = "") -> None:
         """Count a record that is left for a later run."""
@@ -54,6 +66,12 @@ class Tally:
     def step(self, name: str) -> StepTally:
         """Return the tally of a step, new where it has none."""
         return self.steps.setdefault(name, StepTally())
+
+    @property
+    def busy(self) -> bool:
+        """Whether there may be further calls before a batch job brings its answers."""
+        live = sum(step.in_flight for step in self.steps.values())
+        return live > 0 or self.records > self.twins + sum(step.waiting for step in self.steps.values())
 
     @property
     def dollars(self) -> float:

@@ -313,7 +313,7 @@ async def test_a_file_that_was_edited_is_read_again(lab: Lab, change: str) -> No
         target.rename(file)
         expected = {custom_id: text}
     assert model._answers.look()
-    assert {key: answer.text for key, answer in model._answers.known.items()} == expected
+    assert {key: answer.told.text for key, answer in model._answers.known.items()} == expected
     assert not model._answers.look()
 
 

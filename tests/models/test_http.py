@@ -22,6 +22,8 @@ from habitus.models.serve import Faults, Latency, serve
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
+    from habitus.models.lines import ResponseFormat
+
 KEY = "sk-lighthouse-0451-keeper"
 ASKED: list[Message] = [
     {"role": "system", "content": "You keep the lighthouse."},
@@ -170,7 +172,7 @@ async def test_samples_of_one_request_differ_in_their_seed_alone() -> None:
     ],
 )
 async def test_a_schema_is_asked_for_as_the_endpoint_understands_it(
-    response_format: http.ResponseFormat, sent: dict[str, Any] | None
+    response_format: ResponseFormat, sent: dict[str, Any] | None
 ) -> None:
     async with scripted(said("{}")) as endpoint, model_at(endpoint.url, response_format=response_format) as model:
         await model.complete(ASKED, Params(schema=AnswerSchema("verdict", {"type": "object"})))

@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from aiohttp import web
 
+from batches import KEY, depot
 from habitus.errors import CallExhausted, CallRefused, ModelUnusable, UserError
 from habitus.models import AnswerSchema, Message, Params, Usage
+from habitus.models import inspect as inspection
 from habitus.models.inspect import InspectModel
+from habitus.settings import BatchSettings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -292,3 +295,46 @@ async def test_an_overloaded_provider_is_asked_again_and_in_the_end_given_up_wit
         await model.complete(CHAT, Params())
     await model.close()
     assert capfd.readouterr() == ("", "")
+
+
+# in jobs
+
+
+def test_a_provider_without_a_batch_mode_in_inspect_is_told() -> None:
+    with pytest.raises(UserError, match="no batch mode for it, but for: anthropic, google"):
+        InspectModel("bedrock/nova", "bedrock/nova", 8, 20, 30, batch=BatchSettings())
+
+
+@needs_client
+async def test_in_jobs_inspect_collects_calls_and_no_clock_of_ours_ends_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-none")
+    model = InspectModel("inspect/openai/gpt-5-mini", "openai/gpt-5-mini", 8, 20, 30, batch=BatchSettings(poll=45))
+    live = InspectModel("inspect/openai/gpt-5-mini", "openai/gpt-5-mini", 8, 20, 30)
+    config = model._config(Params())
+    assert config.batch.tick == 45
+    assert config.batch.size > 1_000
+    assert (config.timeout, config.attempt_timeout) == (None, None)
+    assert live._config(Params()).batch is None
+    await model.close()
+    await live.close()
+
+
+@needs_client
+async def test_calls_through_inspect_go_in_one_job(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from inspect_ai.util._concurrency import init_concurrency
+
+    init_concurrency()  # it has one limit for live calls and jobs, which the tests before have set
+    monkeypatch.setattr(inspection, "BATCH_DELAY", 0.1)
+    async with depot(answer=lambda text: f"<{text}>") as station:
+        monkeypatch.setenv("OPENAI_API_KEY", KEY)
+        monkeypatch.setenv("OPENAI_BASE_URL", station.url)
+        name = "openai/gpt-4o-mini"
+        model = InspectModel(f"inspect/{name}", name, 8, 20, 30, batch=BatchSettings(poll=0.1))
+        asked: list[list[Message]] = [[{"role": "user", "content": f"q{number}"}] for number in range(30)]
+        found = await asyncio.gather(*(model.complete(one, Params()) for one in asked))
+        await model.close()
+    assert [one.text for one in found] == [f"<q{number}>" for number in range(30)]
+    assert (station.sizes, station.live) == ([30], 0)
+    assert capsys.readouterr().out == ""

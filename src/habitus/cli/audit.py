@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from habitus.cli.running import interruptible, tell_exchanges, tell_waiting
+from habitus.cli.running import interruptible, tell_exchanges, tell_jobs, tell_waiting
 from habitus.errors import RunStopped, UserError
 
 if TYPE_CHECKING:
@@ -254,6 +254,7 @@ def _ask_models(study: Study, config: Config, asked: _Asked) -> None:
         passes = asyncio.run(_run(study, config, folder, asked))
     except (KeyboardInterrupt, asyncio.CancelledError, RunStopped) as stop:
         show.warn(f"{str(stop) or 'Interrupted.'} Everything finished is kept; the same command goes on.")
+        tell_jobs(study)
         raise SystemExit(1 if isinstance(stop, RunStopped) else 130) from stop
     if passes is None:
         if asked.options["fail_above"] is not None and not asked.options["dry_run"]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from habitus.cli.running import interruptible, tell_exchanges, tell_waiting
+from habitus.cli.running import interruptible, tell_exchanges, tell_jobs, tell_waiting
 from habitus.errors import RunStopped, UserError
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ def filter_(audit: Path, patterns: tuple[str, ...], **options: Any) -> None:
             outcome = asyncio.run(_carry_out(found, plan, folder, options))
         except (KeyboardInterrupt, asyncio.CancelledError, RunStopped) as stop:
             show.warn(f"{str(stop) or 'Interrupted.'} Everything finished is kept; the same command goes on.")
+            tell_jobs(found.study)
             raise SystemExit(1 if isinstance(stop, RunStopped) else 130) from stop
     if outcome is not None:
         show_audit.filtered(outcome)

@@ -9,7 +9,7 @@ import click
 
 from habitus.cli.arguments import STUDY, open_study
 from habitus.cli.look import first_ids, show_record
-from habitus.cli.running import interruptible, tell_exchanges, tell_waiting
+from habitus.cli.running import interruptible, tell_exchanges, tell_jobs, tell_waiting
 from habitus.errors import RunStopped
 
 if TYPE_CHECKING:
@@ -108,6 +108,7 @@ def _make(
         except (KeyboardInterrupt, asyncio.CancelledError, RunStopped) as stop:
             message = str(stop) or "Interrupted."
             show.warn(f"{message} Everything finished is kept.")
+            tell_jobs(study)
             show.next_command(command)
             raise SystemExit(1 if isinstance(stop, RunStopped) else 130) from stop
     name = job.dataset.name

@@ -25,6 +25,7 @@ def status(study: Path) -> None:
     """Tell what is done, what is stale and why, and what it cost."""
     from habitus import show
     from habitus.generate.dataset import jobs
+    from habitus.models.jobs import read_jobs
     from habitus.models.ledger import read_totals
 
     opened = open_study(study)
@@ -41,6 +42,8 @@ def status(study: Path) -> None:
     to_do += _models(opened) if trained else []
     if evaluated:
         _evals(opened)
+    if jobs_open := read_jobs(opened.ledger):
+        show.open_jobs(jobs_open)
     show.heading("paid for so far")
     show.bill(read_totals(opened.ledger))
     if any(entries[job.dataset.name]["simulated"] for job in begun):

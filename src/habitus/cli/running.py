@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from habitus.recipe import Engine
+    from habitus.study import Study
 
 
 def interruptible(engine: Engine) -> None:
@@ -19,7 +20,8 @@ def interruptible(engine: Engine) -> None:
 
     def interrupt() -> None:
         if engine.stopped is None:
-            show.note("Ending after the calls in flight; press Ctrl-C again to leave at once.")
+            jobs = ", while batch jobs go on at their provider" * bool(engine.tally.batches)
+            show.note(f"Ending after the calls in flight{jobs}; press Ctrl-C again to leave at once.")
             engine.stop(KeyboardInterrupt("Interrupted."))
         elif main is not None:
             main.cancel()
@@ -35,6 +37,18 @@ def tell_exchanges(engine: Engine) -> None:
         show.note(f"requests go to {files}/requests.jsonl, answers are read from {files}/answers/*.jsonl")
 
 
+def tell_jobs(study: Study) -> None:
+    """Say how many batch jobs go on without us."""
+    from habitus import show
+    from habitus.models.jobs import read_jobs
+
+    jobs = read_jobs(study.ledger)
+    if jobs:
+        calls = sum(job.calls for job in jobs)
+        many = f"{len(jobs):,} batch job{'s' * (len(jobs) != 1)} with {calls:,} calls"
+        show.warn(f"{many} go on at their provider; the same command collects them")
+
+
 def tell_waiting(engine: Engine) -> None:
     """Say what waits, and for what."""
     from habitus import show
@@ -42,6 +56,8 @@ def tell_waiting(engine: Engine) -> None:
     for reason, number in engine.tally.unsettled.items():
         example = f" ({engine.tally.examples[reason]})" if engine.tally.examples[reason] else ""
         show.warn(f"{number:,} records {reason}{example}; the same command takes them up again")
+    for problem in (problem for model in engine.tally.batches for problem in model.problems):
+        show.warn(problem)
     for model in engine.exchanges:
         for problem in model.problems:
             show.warn(str(problem))

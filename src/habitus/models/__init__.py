@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from habitus.errors import UserError
 from habitus.records import Message as Message  # noqa: TC001  # named here for all who talk to models
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from habitus.config import Config
+    from habitus.settings import BatchSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,31 +111,48 @@ ENDPOINTS: dict[str, tuple[str, str | None]] = {
     "ollama": ("http://localhost:11434/v1", None),
 }
 """OpenAI-compatible endpoints that need no `providers:` entry: their base URL and key variable."""
+OTHER_BATCHES = {"together"}
+"""Those of them whose batch interface is another, which Inspect knows."""
 
 
-def open_model(name: str, config: Config, *, folder: Path, export_only: bool = False) -> Model:
+def is_endpoint(name: str, config: Config, *, batch: bool = False) -> bool:
+    """Tell whether a model, or its batch interface, is as OpenAI's: declared in the config, or built in."""
+    provider = name.partition("/")[0]
+    return provider in config.providers or (provider in ENDPOINTS and not (batch and provider in OTHER_BATCHES))
+
+
+def endpoint_of(name: str, config: Config) -> dict[str, Any]:
+    """Return how a model behind an endpoint is reached, as `HttpModel` takes it."""
+    provider, _, model = name.partition("/")
+    own = config.providers.get(provider)
+    base_url, key = (own.base_url, own.key) if own else ENDPOINTS[provider]
+    return {
+        "model": model,
+        "base_url": base_url.rstrip("/"),
+        "key_variable": key,
+        "concurrency": config.concurrency,
+        "try_timeout": config.try_timeout,
+        "total_timeout": config.total_timeout,
+        "response_format": own.response_format if own else "json_schema",
+        "headers": own.headers if own else {},
+    }
+
+
+def open_model(
+    name: str, config: Config, *, folder: Path, export_only: bool = False, batch: BatchSettings | None = None
+) -> Model:
     """Return the model that a `provider/name` stands for.
 
-    A provider declared in the config comes first, then the built-in ones; any other is left to Inspect.
-    `folder` is the study: exchange folders are relative to it.
+    A provider declared in the config comes first, then the built-in ones; any other is left to Inspect, with `batch` to
+    its batch mode. `folder` is the study: exchange folders are relative to it.
     """
     provider, _, model = name.partition("/")
-    if provider in config.providers or provider in ENDPOINTS:
+    if is_endpoint(name, config, batch=batch is not None):
         from habitus.models.http import HttpModel
 
-        own = config.providers.get(provider)
-        base_url, key = (own.base_url, own.key) if own else ENDPOINTS[provider]
-        return HttpModel(
-            name,
-            model=model,
-            base_url=base_url.rstrip("/"),
-            key_variable=key,
-            concurrency=config.concurrency,
-            try_timeout=config.try_timeout,
-            total_timeout=config.total_timeout,
-            response_format=own.response_format if own else "json_schema",
-            headers=own.headers if own else {},
-        )
+        return HttpModel(name, **endpoint_of(name, config))
+    if batch is not None and provider in ("simulated", "exchange"):
+        raise UserError(f"{name} has no batch interface.", todo="Take `batch` away from it.")
     if provider == "simulated":
         from habitus.models.simulated import SimulatedModel
 
@@ -150,4 +169,5 @@ def open_model(name: str, config: Config, *, folder: Path, export_only: bool = F
         concurrency=config.concurrency,
         try_timeout=config.try_timeout,
         total_timeout=config.total_timeout,
+        batch=batch,
     )

@@ -26,6 +26,8 @@ _PROVIDERS = {
     "xai": "x-ai",
 }
 """Other names for providers of the price list; every other provider goes by its own."""
+_IN_BATCH = {"processing": "batch"}
+"""How the price list calls batch jobs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,20 +45,20 @@ class Price:
         return not (self.input or self.output or self.cached)
 
 
-def price_of(model_name: str, declared: Mapping[str, Any] | None = None) -> Price | None:
-    """Return the price of a model called `provider/name`, or None where nobody knows it.
+def price_of(model_name: str, declared: Mapping[str, Any] | None = None, *, batch: bool = False) -> Price | None:
+    """Return the price of a model called `provider/name`, live or in batch jobs, or None where nobody knows it.
 
     A declared price (`{input: 0.25, output: 2}`; `cached` is as `input` if not given) comes first, then the list that
     genai-prices carries, read from disk and never from the network. Where a price depends on the date or the hour it
-    is the one of now; where it grows with the prompt it is that of the shortest prompts.
+    is the one of now; where it grows with the prompt it is that of the shortest prompts. What batch jobs cost must be
+    said (`batch: 0.5` beside a declared price) or stand in the list: that they are cheaper is never assumed.
     """
     if declared is not None:
-        cached = declared.get("cached")
-        return Price(declared["input"], declared["output"], declared["input"] if cached is None else cached)
+        return _declared(declared, batch=batch)
     provider, _, name = model_name.removeprefix("inspect/").partition("/")
     if provider == "simulated":
         return Price(0.0, 0.0, 0.0)
-    return _listed(_PROVIDERS.get(provider, provider), name)
+    return _listed(_PROVIDERS.get(provider, provider), name, batch=batch)
 
 
 def cost(price: Price | None, usage: Usage | None) -> float | None:
@@ -90,7 +92,16 @@ def dollars_in_all(calls: int, spent: float, unpriced: int) -> str:
     return dollars(spent) + (f" + {unpriced:,} calls of unknown price" if unpriced else "")
 
 
-def _listed(provider_id: str, name: str) -> Price | None:
+def _declared(declared: Mapping[str, Any], *, batch: bool) -> Price | None:
+    cached = declared.get("cached")
+    price = Price(declared["input"], declared["output"], declared["input"] if cached is None else cached)
+    if not batch or price.free:
+        return price
+    share = declared.get("batch")
+    return None if share is None else Price(price.input * share, price.output * share, price.cached * share)
+
+
+def _listed(provider_id: str, name: str, *, batch: bool) -> Price | None:
     from genai_prices.data_snapshot import get_snapshot  # takes 0.15 s
 
     snapshot = get_snapshot()
@@ -101,7 +112,10 @@ def _listed(provider_id: str, name: str) -> Price | None:
         _, model = snapshot.find_provider_model(name, None, provider_id, None)
     except LookupError:
         return None
-    found = model.get_prices(datetime.now(tz=UTC))
+    now = datetime.now(tz=UTC)
+    if batch and not any(_is_batch(variant, now) for variant in getattr(model, "price_variants", None) or ()):
+        return None
+    found = model.get_prices(now, _IN_BATCH) if batch else model.get_prices(now)
     paid_in, paid_out, paid_cached = (
         _base(getattr(found, key)) for key in ("input_mtok", "output_mtok", "cache_read_mtok")
     )
@@ -110,6 +124,11 @@ def _listed(provider_id: str, name: str) -> Price | None:
     if paid_in is None or paid_out is None:
         return None
     return Price(paid_in, paid_out, paid_in if paid_cached is None else paid_cached)
+
+
+def _is_batch(variant: Any, now: datetime) -> bool:
+    """Tell whether a price is that of batch jobs, and in force."""
+    return variant.when == _IN_BATCH and (variant.constraint is None or variant.constraint.active(now))
 
 
 def _base(price: Any) -> float | None:

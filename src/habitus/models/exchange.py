@@ -16,7 +16,6 @@ import contextlib
 import hashlib
 import time
 from dataclasses import dataclass
-from http import HTTPStatus
 from io import SEEK_END
 from stat import S_ISDIR, S_ISREG
 from typing import TYPE_CHECKING, Any
@@ -24,20 +23,17 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from habitus.errors import CallPending, CallRefused, UserError
-from habitus.models import Completion, text_or, usage_of
+from habitus.models import Completion
+from habitus.models.lines import Answer, answer_of, request_body, request_line, row_of
 
 if TYPE_CHECKING:
     from io import FileIO
     from pathlib import Path
 
-    from habitus.models import Message, Params, Usage
+    from habitus.models import Message, Params
 
 _TAIL = 64
 """Bytes before the place up to which a file was read; if they change, the file was rewritten and not continued."""
-_SHOWN = 300
-"""Characters of an endpoint's own words that go into a message."""
-_MARK = b"\xef\xbb\xbf"
-"""What some editors put at the start of a UTF-8 file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +56,12 @@ class Problem:
 class _Answer:
     file: Path
     line: int
-    text: str = ""
-    finish: str = "stop"
-    usage: Usage | None = None
-    model: str = ""
-    error: str = ""
-    """Why there is no text, if there is none."""
-    calls: tuple[tuple[str, str], ...] = ()
-    """The tools that are called, each with its arguments as JSON."""
+    told: Answer
+
+    @property
+    def error(self) -> str:
+        """Why there is no text, if there is none."""
+        return f"HTTP {self.told.status}: {self.told.error}" if self.told.status else self.told.error
 
 
 class ExchangeModel:
@@ -109,7 +103,7 @@ class ExchangeModel:
 
         """
         began = time.monotonic()
-        body = self._body(messages, params)
+        body = request_body(self.folder.name, messages, params)
         custom_id = _id_of(body, params.sample)
         self._met.add(custom_id)
         answer = self._answers.known.get(custom_id)
@@ -121,8 +115,9 @@ class ExchangeModel:
         if answer.error:
             raise CallRefused(f"{answer.file}:{answer.line}: {answer.error}")
         latency = time.monotonic() - began
-        found = Completion(answer.text, answer.finish, answer.usage, latency, answer.model or self.folder.name)
-        return found, answer.calls
+        told = answer.told
+        found = Completion(told.text, told.finish, told.usage, latency, told.model or self.folder.name)
+        return found, told.calls
 
     def hang_up(self) -> None:
         """Wait no longer: calls without an answer end in CallPending."""
@@ -155,15 +150,6 @@ class ExchangeModel:
         ]
         found = [*self._requests.problems, *self._answers.problems, *self._answers.complaints(), *unknown]
         return sorted(found, key=lambda problem: (problem.file, problem.line))
-
-    def _body(self, messages: list[Message], params: Params) -> dict[str, Any]:
-        body: dict[str, Any] = {**params.settings, "model": self.folder.name, "messages": messages}
-        if params.sample and "seed" in body:
-            body["seed"] += params.sample
-        if params.schema is not None:
-            schema = {"name": params.schema.name, "schema": params.schema.schema, "strict": False}
-            body["response_format"] = {"type": "json_schema", "json_schema": schema}
-        return body
 
     async def _wait(self, custom_id: str) -> _Answer:
         future: asyncio.Future[_Answer] = asyncio.get_running_loop().create_future()
@@ -222,8 +208,7 @@ class _Requests:
         """Write a request down unless it is there already."""
         if custom_id in self.ids:
             return
-        request = {"custom_id": custom_id, "method": "POST", "url": "/v1/chat/completions", "body": body}
-        line = orjson.dumps(request, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_NON_STR_KEYS)
+        line = request_line(custom_id, body)
         try:
             if self._file is None:
                 self._file = self._opened()
@@ -253,7 +238,7 @@ class _Requests:
     def _take(self, number: int, raw: bytes) -> None:
         self._ended = raw.endswith(b"\n")
         try:
-            custom_id, _ = _row(raw)
+            custom_id, _ = row_of(raw)
         except ValueError as error:
             if not self._ended:
                 what = "an interrupted run left half a line, which the next request replaces"
@@ -369,8 +354,8 @@ class _Answers:
         ended = raw.endswith(b"\n")
         try:
             if raw.strip():
-                custom_id, row = _row(raw)
-                self._add(custom_id, _answer_of(row, file, source.ends + 1))
+                custom_id, row = row_of(raw)
+                self._add(custom_id, _Answer(file, source.ends + 1, answer_of(row)))
         except ValueError as error:
             # a last line may lack its end, as editors leave it, if it is an answer all the same
             if not ended:
@@ -389,69 +374,9 @@ class _Answers:
             return
         if first.error and not answer.error:
             self.known[custom_id] = answer
-        elif answer.error or (answer.text, answer.calls) == (first.text, first.calls):
+        elif answer.error or (answer.told.text, answer.told.calls) == (first.told.text, first.told.calls):
             what = f"{custom_id} is answered already in {first.file.name}:{first.line}"
             self.problems.append(Problem(answer.file, answer.line, what, harmless=True))
         else:
             what = f"this differs from the answer to {custom_id} in {first.file.name}:{first.line}, which counts"
             self.problems.append(Problem(answer.file, answer.line, what))
-
-
-def _row(raw: bytes) -> tuple[str, dict[str, Any]]:
-    """Return a line's id and the whole line; ValueError says what is wrong with it."""
-    try:
-        row = orjson.loads(raw.removeprefix(_MARK))
-    except orjson.JSONDecodeError as error:
-        try:
-            raw.decode()
-        except UnicodeDecodeError as mistake:
-            raise ValueError(f"not UTF-8 at byte {mistake.start + 1} of the line") from error
-        raise ValueError(f"not JSON: {error}") from error
-    custom_id = row.get("custom_id") if isinstance(row, dict) else None
-    if not custom_id or type(custom_id) is not str:
-        raise ValueError("no custom_id")
-    return custom_id, row
-
-
-def _answer_of(row: dict[str, Any], file: Path, line: int) -> _Answer:
-    """Read an answer in either form; ValueError says that there is none."""
-    try:
-        if "content" in row or "tool_calls" in row:
-            return _Answer(file, line, _text_of(row.get("content")), calls=_calls_of(row))
-        if row.get("error"):
-            return _Answer(file, line, error=_said(row["error"]))
-        response = row["response"]
-        status, body = response.get("status_code", HTTPStatus.OK), response["body"]
-        if status != HTTPStatus.OK:
-            return _Answer(file, line, error=f"HTTP {_said(status)}: {_said(body)}")
-        choice = body["choices"][0]
-        calls = _calls_of(choice["message"])
-        text = _text_of(choice["message"].get("content") if calls else choice["message"]["content"])
-        ended, model = text_or(choice.get("finish_reason"), "stop"), text_or(body.get("model"), "")
-        return _Answer(file, line, text, ended, usage_of(body.get("usage")), model, calls=calls)
-    except (LookupError, TypeError, AttributeError) as error:
-        raise ValueError(f"{row['custom_id']} has neither content nor a response with a message") from error
-
-
-def _calls_of(message: dict[str, Any]) -> tuple[tuple[str, str], ...]:
-    """Return the tools that a message calls, in the long form or by name and arguments alone."""
-    called = [one.get("function") or one for one in message.get("tool_calls") or []]
-    if not all(isinstance(one["name"], str) for one in called):
-        raise TypeError("a tool is called by its name")
-    return tuple((one["name"], _text_of(one.get("arguments"))) for one in called)
-
-
-def _text_of(content: Any) -> str:
-    """Return an answer's text: as it is, from its parts, or as JSON where an object stands for itself."""
-    if content is None:
-        return ""
-    if isinstance(content, list):
-        return "".join(part["text"] for part in content if part["type"] == "text")
-    return content if isinstance(content, str) else orjson.dumps(content).decode()
-
-
-def _said(error: Any) -> str:
-    """Return the message of an error in whatever form it comes."""
-    while isinstance(error, dict) and (inner := error.get("error") or error.get("message")):
-        error = inner
-    return (error if isinstance(error, str) else orjson.dumps(error).decode())[:_SHOWN]

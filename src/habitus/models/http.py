@@ -8,7 +8,7 @@ import os
 import time
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -18,14 +18,15 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 from habitus.errors import CallExhausted, CallRefused, ModelUnusable, UserError
 from habitus.models import Completion, text_or, usage_of
 from habitus.models.limiter import Limiter, demanded_pause
+from habitus.models.lines import request_body
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from habitus.models import Message, Params
+    from habitus.models.lines import ResponseFormat
 
 Answer = TypeVar("Answer")
-ResponseFormat = Literal["json_schema", "json_object", "none"]
 
 OVERLOADED = frozenset({429, 503, 529})
 AGAIN = frozenset({408, 409, 425, 429})
@@ -115,14 +116,7 @@ class HttpModel:
             CallExhausted: no try within `total_timeout` brought an answer.
 
         """
-        body: dict[str, Any] = {**params.settings, "model": self.model, "messages": messages}
-        if params.sample and "seed" in body:
-            body["seed"] += params.sample
-        if params.schema is not None and self._response_format == "json_schema":
-            schema = {"name": params.schema.name, "schema": params.schema.schema, "strict": False}
-            body["response_format"] = {"type": "json_schema", "json_schema": schema}
-        elif params.schema is not None and self._response_format == "json_object":
-            body["response_format"] = {"type": "json_object"}
+        body = request_body(self.model, messages, params, self._response_format)
         return await self._post("/chat/completions", body, self._completion)
 
     async def embeddings(self, texts: list[str]) -> list[list[float]]:

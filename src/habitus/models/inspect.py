@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from inspect_ai.model import Model as Served
 
     from habitus.models import Message, Params
+    from habitus.settings import BatchSettings
 
 RETRIES = 10
 """Further tries of one call; Inspect waits 3 s before the first and twice as long before each next."""
@@ -35,6 +36,12 @@ _OURS = {
     *("system_message", "response_schema", "num_choices", "fail_on_refusal"),
 }
 """What the engine sets itself, and what would change the form of the answer."""
+HAVE_BATCHES = {"anthropic", "google", "grok", "openai", "together"}
+"""Providers for which Inspect has a batch mode."""
+BATCH_SIZE = 10_000
+"""Calls with which Inspect sends a job at once; fewer wait for `BATCH_DELAY` seconds."""
+BATCH_DELAY = 60
+MOST_IN_BATCH = 100_000
 TAKE_SCHEMA = {"google", "mistral", "openai", "sglang", "vllm"}
 """Providers to which Inspect can give a schema, by its documentation; the others have the instruction alone."""
 _UNUSABLE = {401, 402, 403, 404, 405, 410}
@@ -50,12 +57,25 @@ class InspectModel:
     A try ends after `try_timeout` seconds, a call with all its tries after `total_timeout` seconds.
     """
 
-    def __init__(self, name: str, model: str, concurrency: int, try_timeout: float, total_timeout: float) -> None:
+    def __init__(
+        self,
+        name: str,
+        model: str,
+        concurrency: int,
+        try_timeout: float,
+        total_timeout: float,
+        *,
+        batch: BatchSettings | None = None,
+    ) -> None:
+        if batch is not None and model.partition("/")[0] not in HAVE_BATCHES:
+            listed = ", ".join(sorted(HAVE_BATCHES))
+            raise UserError(f"{name}: Inspect has no batch mode for it, but for: {listed}.", todo="Take `batch` away.")
         self.name = name
         self.model = model
         self._concurrency = concurrency
         self._try_timeout = try_timeout
         self._total_timeout = total_timeout
+        self._batch = batch
         self._served = self._opened()
 
     async def complete(self, messages: list[Message], params: Params) -> Completion:
@@ -72,7 +92,7 @@ class InspectModel:
         began = time.monotonic()
         # a task of its own: Inspect keeps a transcript of all that a task's context asked for
         call = asyncio.create_task(self._served.generate(_chat(messages), config=config, cache=False))
-        clock = asyncio.timeout(self._total_timeout)
+        clock = asyncio.timeout(None if self._batch else self._total_timeout)  # a job takes its hours
         try:
             async with clock:
                 output = await call
@@ -121,17 +141,26 @@ class InspectModel:
             schema = JSONSchema.model_validate(params.schema.schema)
             made["response_schema"] = ResponseSchema(name=params.schema.name, json_schema=schema)
         try:
-            return GenerateConfig(
-                **made,
-                max_connections=self._concurrency,
-                max_retries=RETRIES,
-                attempt_timeout=math.ceil(self._try_timeout),
-                timeout=math.ceil(self._total_timeout),
-            )
+            return GenerateConfig(**made, **self._limits())
         except ValidationError as error:
             wrong = error.errors()[0]
             place = ".".join(str(step) for step in wrong["loc"])
             raise UserError(f"{self.name}: {place}: {wrong['msg']}, not {wrong['input']!r}.") from error
+
+    def _limits(self) -> dict[str, Any]:
+        """Return how many calls are made at once and for how long they are tried, or how they are put into jobs."""
+        if self._batch is None:
+            return {
+                "max_connections": self._concurrency,
+                "max_retries": RETRIES,
+                "attempt_timeout": math.ceil(self._try_timeout),
+                "timeout": math.ceil(self._total_timeout),
+            }
+        from inspect_ai.model import BatchConfig
+
+        _hush()
+        jobs = BatchConfig(size=BATCH_SIZE, send_delay=BATCH_DELAY, tick=self._batch.poll)
+        return {"max_connections": MOST_IN_BATCH, "max_retries": RETRIES, "batch": jobs}
 
     def _failure(self, error: Exception) -> Exception:
         """Sort an error: tried in vain, hopeless for the model, hopeless for this request, or something else."""
@@ -148,6 +177,14 @@ class InspectModel:
         if HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR and status not in _AGAIN:
             return CallRefused(f"{self.name} refused the request with HTTP {status}: {told}")
         return CallExhausted(f"{self.name}: {type(error).__name__}: {told}")
+
+
+def _hush() -> None:
+    """Keep Inspect from printing how its jobs stand, as far as this version of it can be kept from it."""
+    with contextlib.suppress(ImportError):
+        from inspect_ai.model._providers.util.batch_log import set_batch_log_callback
+
+        set_batch_log_callback(lambda _: None)
 
 
 def _chat(messages: list[Message]) -> list[ChatMessage]:

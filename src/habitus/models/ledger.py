@@ -23,6 +23,7 @@ from habitus.errors import UserError
 from habitus.models import Completion, Message, Params, Usage
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 VERSION = 1
@@ -105,6 +106,25 @@ class Ledger:
 
     def __len__(self) -> int:
         return len(self._rows)
+
+    def __contains__(self, key: bytes) -> bool:
+        return key in self._rows
+
+    def read(self, query: str, *values: Any) -> list[Any]:
+        """Return the rows of a query, for those who keep tables of their own here."""
+        return self._reader.execute(query, values).fetchall()
+
+    async def write(self, change: Callable[[sqlite3.Connection], object]) -> None:
+        """Carry out a change as one transaction, in turn with the calls; returns when it is on disk."""
+
+        def commit() -> None:
+            with self._writer:
+                change(self._writer)
+
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._thread, commit)
+        except sqlite3.Error as error:
+            raise _storage_error(self.path, error) from error
 
     def find(self, key: bytes) -> Completion | None:
         """Return the answer to a call made before, or None."""
