@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from habitus.models import Message, Params
+    from habitus.models.limiter import Ticket
 
 Answer = TypeVar("Answer")
 ResponseFormat = Literal["json_schema", "json_object", "none"]
@@ -65,6 +66,8 @@ class _Call(Generic[Answer]):
     started: float = 0.0
     queued: float = 0.0
     """Seconds that its later tries stood in the limiter's queue, pauses that the endpoint demanded among them."""
+    rest: float = 0.0
+    """Seconds for which the endpoint will not have this call."""
 
 
 class HttpModel:
@@ -182,6 +185,8 @@ class HttpModel:
         """Send the request once; the slot is held from here to the end of the reply and no longer."""
         session = self._opened()
         ready = time.monotonic()
+        if call.rest:
+            await self.limiter.rest(call.rest)
         ticket = await self.limiter.enter()
         sent = time.monotonic()
         if call.tries:
@@ -193,7 +198,7 @@ class HttpModel:
             data = call.body if len(call.body) < LARGE else io.BytesIO(call.body)
             async with session.post(call.url, data=data, allow_redirects=False) as reply:
                 status = reply.status
-                self._heed(status, reply.headers, ticket)
+                call.rest = self._heed(status, reply.headers, ticket)
                 raw = await reply.read()
             if status < HTTPStatus.MULTIPLE_CHOICES:
                 self.limiter.succeeded(ticket)
@@ -245,13 +250,15 @@ class HttpModel:
             )
         return self._session
 
-    def _heed(self, status: int, headers: Mapping[str, str], ticket: int) -> None:
+    def _heed(self, status: int, headers: Mapping[str, str], ticket: Ticket) -> float:
+        """Report the outcome to the limiter; return the seconds for which this call alone is to wait."""
         self._reached = True
-        if status in OVERLOADED:
-            self.limiter.overloaded(ticket)
         pause = demanded_pause(status, headers)
+        if status in OVERLOADED and not self.limiter.refused(ticket):
+            return pause
         if pause:
             self.limiter.pause(pause)
+        return 0.0
 
     def _answer(self, call: _Call[Answer], status: int, raw: bytes, latency: float) -> Answer:
         """Read the answer out of a whole reply, or raise what its status stands for."""
