@@ -11,6 +11,7 @@ import asyncio
 import gc
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from habitus.ask import Ask, Dropped, Planned, Step
@@ -115,8 +116,10 @@ class Engine:
     def _open(self, name: str) -> Model:
         if name not in self.models:
             self.models[name] = open_model(name, self.config, folder=self._folder, export_only=self._export_only)
-        self._gates.setdefault(name, asyncio.Semaphore(self.config.concurrency))
-        return self.models[name]
+        model, gate = self.models[name], self._gates.setdefault(name, asyncio.Semaphore(self.config.concurrency))
+        if isinstance(model, HttpModel):
+            model.set_aside = partial(_outside, gate)
+        return model
 
     def endpoint(self, name: str) -> HttpModel:
         """Return an endpoint that gives embeddings, opened once and closed with the engine."""
@@ -294,6 +297,16 @@ class Engine:
         """Commit the ledger and release the models."""
         await self.ledger.close()
         await asyncio.gather(*(model.close() for model in self.models.values()))
+
+
+@asynccontextmanager
+async def _outside(gate: asyncio.Semaphore) -> AsyncGenerator[None]:
+    """Give a slot to somebody else for a while, then queue for one again."""
+    gate.release()
+    try:
+        yield
+    finally:
+        await gate.acquire()
 
 
 class _Stopped(Exception):

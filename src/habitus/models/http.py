@@ -6,6 +6,7 @@ import asyncio
 import io
 import os
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, TypeVar
@@ -21,6 +22,7 @@ from habitus.models.limiter import Limiter, demanded_pause
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from contextlib import AbstractAsyncContextManager
 
     from habitus.models import Message, Params
     from habitus.models.limiter import Ticket
@@ -105,6 +107,8 @@ class HttpModel:
         self._session: aiohttp.ClientSession | None = None
         self._reached = False
         self._hung_up = False
+        self.set_aside: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
+        """Entered while a call waits for its next try, so that whoever bounds the open calls lets another one in."""
 
     def __repr__(self) -> str:
         return f"HttpModel({self.name!r}, model={self.model!r}, base_url={self.base_url!r})"
@@ -185,8 +189,6 @@ class HttpModel:
         """Send the request once; the slot is held from here to the end of the reply and no longer."""
         session = self._opened()
         ready = time.monotonic()
-        if call.rest:
-            await self.limiter.rest(call.rest)
         ticket = await self.limiter.enter()
         sent = time.monotonic()
         if call.tries:
@@ -219,8 +221,15 @@ class HttpModel:
                 raise made.pop()
             return await self._try(call)
 
+        async def wait(seconds: float) -> None:
+            began = time.monotonic()
+            async with self.set_aside():
+                await asyncio.sleep(seconds)
+                await self.limiter.rest(call.rest)
+            call.queued += time.monotonic() - began - seconds
+
         retrying = AsyncRetrying(
-            sleep=asyncio.sleep,
+            sleep=wait,
             retry=retry_if_exception_type(_TryFailed),
             wait=wait_random_exponential(multiplier=BACKOFF, max=LONGEST_BACKOFF),
             stop=lambda state: self._out_of_time(call, state),

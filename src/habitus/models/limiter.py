@@ -86,6 +86,8 @@ class Limiter:
 
     async def rest(self, seconds: float) -> None:
         """Wait outside the queue for so long, or until `refuse` is called."""
+        if seconds <= 0:
+            return
         with suppress(TimeoutError):
             await asyncio.wait_for(self._ended.wait(), min(seconds, LONGEST_PAUSE))
 
