@@ -59,7 +59,7 @@ async def single(row: Row, ask: Ask) -> Row:
 
 
 @asynccontextmanager
-async def engine(root: Path, url: str, concurrency: int) -> AsyncGenerator[Engine]:
+async def engine(root: Path, url: str, concurrency: int, **settings: float) -> AsyncGenerator[Engine]:
     """Open an engine on a study in `root` that asks the server at `url`."""
     prompts = root / "prompts" / "chain"
     prompts.mkdir(parents=True, exist_ok=True)
@@ -69,6 +69,7 @@ async def engine(root: Path, url: str, concurrency: int) -> AsyncGenerator[Engin
         "providers": {"local": {"base_url": url}},
         "models": {"default": "local/canned"},
         "concurrency": concurrency,
+        **settings,
     })  # fmt: skip
     opened = Engine(config, Prompts(root / "prompts"), Ledger(root / "ledger.db"), folder=root)
     try:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from habitus.errors import UserError
@@ -16,6 +17,7 @@ from habitus.models.exchange import ExchangeModel
 from habitus.models.http import HttpModel
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
     from pathlib import Path
 
     from habitus.budget import Budget
@@ -66,11 +68,15 @@ class Cast:
                     todo=f"Give its `price: {known}` in USD per million tokens, or remove `budget`.",
                 )
             self._budget.prices[step] = price
-            gate = (
-                nullcontext() if in_jobs else self._gates.setdefault(name, asyncio.Semaphore(self.config.concurrency))
-            )
+            gate = nullcontext() if in_jobs else self._gate(name, model)
             self._bound[step, batch] = Bound(model, choice.params, price, role, gate)
         return self._bound[step, batch]
+
+    def _gate(self, name: str, model: Model) -> asyncio.Semaphore:
+        gate = self._gates.setdefault(name, asyncio.Semaphore(self.config.concurrency))
+        if isinstance(model, HttpModel):
+            model.set_aside = partial(_outside, gate)
+        return gate
 
     def _open(self, name: str, *, batch: bool = False) -> Model:
         key = f"{name} in batch jobs" if batch else name
@@ -107,3 +113,13 @@ class Cast:
     async def close(self) -> None:
         """Release the models."""
         await asyncio.gather(*(model.close() for model in self.models.values()))
+
+
+@asynccontextmanager
+async def _outside(gate: asyncio.Semaphore) -> AsyncGenerator[None]:
+    """Give a slot to somebody else for a while, then queue for one again."""
+    gate.release()
+    try:
+        yield
+    finally:
+        await gate.acquire()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import socket
 import time
 import traceback
@@ -311,16 +312,25 @@ async def test_a_pause_that_the_endpoint_demands_is_not_taken_from_the_time_allo
     assert len(endpoint.asked) == 3
 
 
-async def test_no_request_is_sent_during_the_pause_that_a_429_demands() -> None:
+async def test_no_request_is_sent_during_the_pause_that_an_overload_demands() -> None:
     answer = said()
     answer.seconds = 0.05
     busy = Reply(429, {"error": "busy"}, {"Retry-After": "0.5"})
-    async with scripted(busy, answer) as endpoint, model_at(endpoint.url, concurrency=4) as model:
+    async with scripted(*[busy] * 4, answer) as endpoint, model_at(endpoint.url, concurrency=4) as model:
         completions = await asyncio.gather(*(ask(model, f"Is lamp {number} lit?") for number in range(12)))
     assert len(completions) == 12
     times = [asked.at for asked in endpoint.asked]
-    assert len(times) == 13
-    assert times[4] - times[0] > 0.45
+    assert len(times) == 16
+    assert max(later - earlier for earlier, later in itertools.pairwise(times)) > 0.4
+
+
+async def test_a_single_429_holds_back_its_own_call_alone() -> None:
+    busy = Reply(429, {"error": "busy"}, {"Retry-After": "0.5"})
+    async with scripted(busy, said()) as endpoint, model_at(endpoint.url, concurrency=4) as model:
+        await asyncio.gather(*(ask(model, f"Is lamp {number} lit?") for number in range(12)))
+    times = [asked.at for asked in endpoint.asked]
+    assert times[-1] - times[0] > 0.4
+    assert sum(one - times[0] < 0.4 for one in times) == 12
 
 
 async def test_a_used_up_request_budget_is_waited_for_without_a_429() -> None:

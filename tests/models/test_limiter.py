@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from habitus.models.limiter import CUT, LONGEST_PAUSE, START, Limiter, demanded_pause
+from habitus.models.limiter import CUT, LONGEST_PAUSE, START, Limiter, Ticket, demanded_pause
 
 
 class Clock:
@@ -24,9 +24,14 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-async def fill(limiter: Limiter) -> list[int]:
+async def fill(limiter: Limiter) -> list[Ticket]:
     """Take every free slot; return the tickets."""
     return [await limiter.enter() for _ in range(int(limiter.limit) - limiter.in_flight)]
+
+
+def overload(limiter: Limiter, tickets: list[Ticket]) -> None:
+    """Refuse as many of these calls as it takes to cut the limit; all stay in flight."""
+    assert any(limiter.refused(ticket) for ticket in tickets)
 
 
 async def test_calls_are_let_in_in_the_order_they_came() -> None:
@@ -74,11 +79,11 @@ async def test_the_first_limit_is_64_or_what_the_user_allows() -> None:
 async def test_before_any_overload_each_success_widens_the_gate_by_one_up_to_the_maximum() -> None:
     limiter = Limiter(70)
     for expected in (65, 66, 67, 68, 69, 70, 70, 70):
-        tickets = await fill(limiter)
-        limiter.succeeded(limiter.cuts)
+        await fill(limiter)
+        limiter.succeeded(Ticket(limiter.cuts, limiter.in_flight))
         limiter.leave()
         assert limiter.limit == expected
-        assert set(tickets) <= {0}
+        assert limiter.cuts == 0
 
 
 async def test_successes_at_a_half_empty_gate_say_nothing_about_the_limit() -> None:
@@ -92,24 +97,24 @@ async def test_successes_at_a_half_empty_gate_say_nothing_about_the_limit() -> N
 
 async def test_one_episode_of_overload_cuts_once_however_many_calls_it_hits() -> None:
     limiter = Limiter(64)
-    tickets = await fill(limiter)
-    for ticket in tickets:
-        limiter.overloaded(ticket)
+    overloaded = 0
+    for ticket in await fill(limiter):
+        overloaded += limiter.refused(ticket)
         limiter.leave()
     assert limiter.cuts == 1
-    assert limiter.limit == pytest.approx(64 * CUT)
+    assert overloaded > 50
+    assert limiter.limit == pytest.approx(overloaded * CUT)
     assert limiter.in_flight == 0
 
 
 async def test_an_overload_of_calls_let_in_after_the_cut_cuts_again() -> None:
     limiter = Limiter(64)
-    first = (await fill(limiter))[0]
-    limiter.overloaded(first)
+    first = await fill(limiter)
+    overload(limiter, first)
     for _ in range(64):
         limiter.leave()
-    second = (await fill(limiter))[0]
-    limiter.overloaded(second)
-    limiter.overloaded(first)
+    overload(limiter, await fill(limiter))
+    overload(limiter, first)
     assert limiter.cuts == 2
     assert limiter.limit == pytest.approx(int(64 * CUT) * CUT)
 
@@ -117,9 +122,8 @@ async def test_an_overload_of_calls_let_in_after_the_cut_cuts_again() -> None:
 async def test_calls_in_flight_at_the_cut_do_not_widen_the_new_limit() -> None:
     limiter = Limiter(64)
     tickets = await fill(limiter)
-    limiter.overloaded(tickets[0])
-    limiter.leave()
-    for ticket in tickets[1:]:
+    overload(limiter, tickets)
+    for ticket in tickets:
         limiter.succeeded(ticket)
         limiter.leave()
     assert limiter.limit == pytest.approx(64 * CUT)
@@ -127,14 +131,13 @@ async def test_calls_in_flight_at_the_cut_do_not_widen_the_new_limit() -> None:
 
 async def test_the_cut_starts_from_the_calls_in_flight_where_the_limit_was_not_reached() -> None:
     limiter = Limiter(256)
-    tickets = [await limiter.enter() for _ in range(10)]
-    limiter.overloaded(tickets[0])
+    overload(limiter, [await limiter.enter() for _ in range(10)])
     assert limiter.limit == pytest.approx(10 * CUT)
 
 
 async def test_after_a_cut_the_limit_grows_by_about_one_per_round_trip() -> None:
     limiter = Limiter(64)
-    limiter.overloaded((await fill(limiter))[0])
+    overload(limiter, await fill(limiter))
     for _ in range(64):
         limiter.leave()
     before = limiter.limit
@@ -148,7 +151,7 @@ async def test_after_a_cut_the_limit_grows_by_about_one_per_round_trip() -> None
 
 async def test_close_to_the_last_overload_the_limit_creeps() -> None:
     limiter = Limiter(64)
-    limiter.overloaded((await fill(limiter))[0])
+    overload(limiter, await fill(limiter))
     for _ in range(64):
         limiter.leave()
     limiter.limit = 60.0
@@ -160,7 +163,7 @@ async def test_close_to_the_last_overload_the_limit_creeps() -> None:
 async def test_the_limit_never_falls_below_one() -> None:
     limiter = Limiter(4)
     for _ in range(20):
-        limiter.overloaded(await limiter.enter())
+        limiter.refused(await limiter.enter())
         limiter.leave()
     assert limiter.limit == 1
     await asyncio.wait_for(limiter.enter(), 1)
@@ -171,13 +174,13 @@ async def test_a_cut_holds_back_the_queue_until_enough_calls_have_left() -> None
     tickets = await fill(limiter)
     queued = asyncio.create_task(limiter.enter())
     await settle()
-    limiter.overloaded(tickets[0])
+    overload(limiter, tickets)
     for _ in range(3):
         limiter.leave()
     await settle()
     assert not queued.done()
     limiter.leave()
-    assert await queued == 1
+    assert (await queued).cuts == 1
     assert limiter.in_flight == 7
 
 
@@ -253,8 +256,8 @@ async def test_however_calls_end_no_more_than_the_limit_are_ever_let_in() -> Non
         assert limiter.in_flight <= 20
         for _ in range(rng.randrange(4)):
             await asyncio.sleep(0)
-        if rng.random() < 0.1:
-            limiter.overloaded(ticket)
+        if rng.random() < 0.3:
+            limiter.refused(ticket)
         else:
             limiter.succeeded(ticket)
         limiter.leave()
@@ -264,6 +267,53 @@ async def test_however_calls_end_no_more_than_the_limit_are_ever_let_in() -> Non
     assert finished == 1_000
     assert limiter.in_flight == limiter.waiting == 0
     assert 1 <= limiter.limit < 20
+
+
+async def test_a_few_refusals_at_any_level_narrow_nothing() -> None:
+    rng = random.Random(3)
+    limiter = Limiter(128)
+    queued: list[Ticket] = []
+    for _ in range(20_000):
+        queued += await fill(limiter)
+        ticket = queued.pop(rng.randrange(len(queued)))
+        if rng.random() < 0.05:
+            limiter.refused(ticket)
+        else:
+            limiter.succeeded(ticket)
+        limiter.leave()
+    assert limiter.limit > 100
+
+
+@pytest.mark.parametrize("allowed", [1, 5, 20, 50])
+async def test_an_endpoint_that_takes_so_many_at_once_is_sent_hardly_more(allowed: int) -> None:
+    """The server answers the oldest call it took, or refuses at once what is beyond its limit."""
+    limiter, taken, refused, sent = Limiter(256), list[Ticket](), 0, 0
+    most = 0
+    for _ in range(5_000):
+        while limiter.in_flight + 1 <= limiter.limit:
+            ticket = await limiter.enter()
+            sent += 1
+            if limiter.in_flight > allowed:
+                most = max(most, limiter.in_flight)
+                refused += 1
+                limiter.refused(ticket)
+                limiter.leave()
+            else:
+                taken.append(ticket)
+        limiter.succeeded(taken.pop(0))
+        limiter.leave()
+    assert most <= allowed + 1
+    assert refused < 0.2 * sent
+    assert limiter.limit > 0.6 * allowed
+
+
+async def test_a_call_that_rests_outside_the_queue_ends_with_the_run() -> None:
+    limiter = Limiter(4)
+    resting = asyncio.create_task(limiter.rest(1_000))
+    await settle()
+    assert not resting.done()
+    limiter.refuse()
+    await asyncio.wait_for(resting, 1)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import asyncio
 import io
 import os
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
@@ -22,8 +23,10 @@ from habitus.models.lines import request_body
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from contextlib import AbstractAsyncContextManager
 
     from habitus.models import Message, Params
+    from habitus.models.limiter import Ticket
     from habitus.models.lines import ResponseFormat
 
 Answer = TypeVar("Answer")
@@ -66,6 +69,8 @@ class _Call(Generic[Answer]):
     started: float = 0.0
     queued: float = 0.0
     """Seconds that its later tries stood in the limiter's queue, pauses that the endpoint demanded among them."""
+    rest: float = 0.0
+    """Seconds for which the endpoint will not have this call."""
 
 
 class HttpModel:
@@ -103,6 +108,8 @@ class HttpModel:
         self._session: aiohttp.ClientSession | None = None
         self._reached = False
         self._hung_up = False
+        self.set_aside: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
+        """Entered while a call waits for its next try, so that whoever bounds the open calls lets another one in."""
 
     def __repr__(self) -> str:
         return f"HttpModel({self.name!r}, model={self.model!r}, base_url={self.base_url!r})"
@@ -187,7 +194,7 @@ class HttpModel:
             data = call.body if len(call.body) < LARGE else io.BytesIO(call.body)
             async with session.post(call.url, data=data, allow_redirects=False) as reply:
                 status = reply.status
-                self._heed(status, reply.headers, ticket)
+                call.rest = self._heed(status, reply.headers, ticket)
                 raw = self._without_keys(await reply.read())
             if status < HTTPStatus.MULTIPLE_CHOICES:
                 self.limiter.succeeded(ticket)
@@ -208,8 +215,15 @@ class HttpModel:
                 raise made.pop()
             return await self._try(call)
 
+        async def wait(seconds: float) -> None:
+            began = time.monotonic()
+            async with self.set_aside():
+                await asyncio.sleep(seconds)
+                await self.limiter.rest(call.rest)
+            call.queued += time.monotonic() - began - seconds
+
         retrying = AsyncRetrying(
-            sleep=asyncio.sleep,
+            sleep=wait,
             retry=retry_if_exception_type(_TryFailed),
             wait=wait_random_exponential(multiplier=BACKOFF, max=LONGEST_BACKOFF),
             stop=lambda state: self._out_of_time(call, state),
@@ -239,13 +253,15 @@ class HttpModel:
             )
         return self._session
 
-    def _heed(self, status: int, headers: Mapping[str, str], ticket: int) -> None:
+    def _heed(self, status: int, headers: Mapping[str, str], ticket: Ticket) -> float:
+        """Report the outcome to the limiter; return the seconds for which this call alone is to wait."""
         self._reached = True
-        if status in OVERLOADED:
-            self.limiter.overloaded(ticket)
         pause = demanded_pause(status, headers)
+        if status in OVERLOADED and not self.limiter.refused(ticket):
+            return pause
         if pause:
             self.limiter.pause(pause)
+        return 0.0
 
     def _answer(self, call: _Call[Answer], status: int, raw: bytes, latency: float) -> Answer:
         """Read the answer out of a whole reply, or raise what its status stands for."""
