@@ -18,13 +18,32 @@ if TYPE_CHECKING:
 @click.command(short_help="Write one page that shows the whole study.")
 @STUDY
 def report(study: Path) -> None:
-    """Write report/index.html of a study: one file that opens by a double click and needs no network."""
+    """Write report/index.html of a study: one file that opens by a double click and needs no network.
+
+    Beside it, in report/figures/, stand the figures of a publication.
+    """
     from habitus import show
     from habitus.report.page import write_page
 
-    path = write_page(open_study(study))
+    opened = open_study(study)
+    path = write_page(opened)
     show.say(f"  {path} ({path.stat().st_size / 1e6:.1f} MB)")
+    _figures(opened)
     show.next_command(f"habitus view {study}")
+
+
+def _figures(study: Study) -> None:
+    """Draw the figures, or say what they need."""
+    from habitus import show
+    from habitus.report.figures import write_figures
+
+    try:
+        drawn = write_figures(study)
+    except ImportError as missing:
+        show.warn(f'the figures need {missing.name}, which is not installed: pip install "habitus[evaluate]"')
+        return
+    if drawn:
+        show.say(f"  {drawn[0].parent}: {', '.join(path.stem for path in drawn)} (SVG and PNG)")
 
 
 @click.command(short_help="Serve that page on this machine.")

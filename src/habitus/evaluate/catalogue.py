@@ -41,6 +41,8 @@ class Eval:
     """Settings of a run that this eval takes: the name of the task's parameter, by the setting."""
     remarks: Callable[[Result], list[str]] = field(default=lambda _: [])
     """What can only be said of all samples together, a line each."""
+    parts: Callable[[Result], list[tuple[str, str, list[float]]]] = field(default=lambda _: [])
+    """What is looked for apart in every sample with a verdict: its kind and name, and by sample whether it is there."""
 
     @property
     def roles(self) -> tuple[str, ...]:
@@ -102,6 +104,7 @@ EVALS = (
         {"target": 1, "judge": 1},
         {"study": "study", "patterns": "patterns"},
         overreach.remarks,
+        overreach.parts,
     ),
     Eval(
         "side_by_side",

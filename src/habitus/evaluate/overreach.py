@@ -163,3 +163,11 @@ def remarks(result: Result) -> list[str]:
     shown = Counter(name for row in result.scored for name in {one["name"] for one in row.metadata["shown"]})
     rates = ", ".join(f"{name} {count / len(result.scored):.1%}" for name, count in shown.most_common())
     return [f"out of place: {rates or 'nothing'}"]
+
+
+def parts(result: Result) -> list[tuple[str, str, list[float]]]:
+    """Return each trait and each audited pattern with whether it shows in each answer that was judged."""
+    shown = [{one["name"] for one in row.metadata["shown"]} for row in result.scored]
+    names = [("trait", name) for name in result.about.get("ids", ())]
+    names += [("pattern", one["id"]) for one in result.about.get("patterns", ())]
+    return [(kind, name, [float(name in found) for found in shown]) for kind, name in names]

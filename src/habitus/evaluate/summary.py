@@ -12,7 +12,7 @@ from inspect_ai.log import read_eval_log_sample
 from habitus.evaluate.bills import bill
 from habitus.evaluate.figure import arms_of
 from habitus.evaluate.results import against
-from habitus.evaluate.statistics import holm
+from habitus.evaluate.statistics import holm, rate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -73,9 +73,16 @@ def _of_eval(one: Eval, result: Result, theirs: Result | None) -> dict[str, Any]
         "outcomes": result.outcomes,
         "remarks": one.remarks(result),
         "measures": measures,
+        "parts": [_part(kind, name, values, result) for kind, name, values in one.parts(result)],
         "samples": [_sample(row) for row in result.rows],
         "worst": [_worst(result, row) for row in _worst_rows(one, result)],
     }
+
+
+def _part(kind: str, name: str, values: list[float], result: Result) -> dict[str, Any]:
+    """Return how often one trait or pattern shows in the answers of an arm."""
+    found = rate(values, [row.cluster for row in result.scored]) if values else None
+    return {"kind": kind, "name": name, "estimate": found and asdict(found)}
 
 
 def _sample(row: Row) -> dict[str, Any]:
