@@ -83,6 +83,7 @@ def test_the_page_reaches_for_nothing_and_holds_no_markup_of_the_data(study: Pat
     assert not re.search(r'(?:src|href)="(?:https?:)?//', text)
     assert "<script>document.title" not in text
     assert "default-src 'none'" in text
+    assert "'unsafe-inline'; script-src 'sha256-" in text, "styles alone may stand in the page unnamed"
 
 
 def test_the_same_study_gives_the_same_page(study: Path) -> None:

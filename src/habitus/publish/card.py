@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from hashlib import sha256
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -15,15 +14,16 @@ from habitus import __version__
 from habitus.errors import UserError
 from habitus.models.costs import dollars, dollars_in_all
 from habitus.publish.survey import FACETS, quantiles, survey
+from habitus.templates import templates
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from habitus.publish.held import Held
     from habitus.publish.survey import Survey
     from habitus.shapes import Shape
 
-TEMPLATES = Path(__file__).parent / "templates"
 MOST_VALUES = 12
 """Lines of a coverage table; the rest is summed up."""
 MOST_REASONS = 30
@@ -81,18 +81,8 @@ def dataset_card(held: Held, *, repository: str | None = None, configs: Mapping[
         UserError: a row is none of its shape, or a file that the card tells of is damaged.
 
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
     found = survey(held)
-    jinja = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,  # noqa: S701  # Markdown, in which the hub allows no scripts
-    )
-    jinja.filters |= {"cell": cell, "code": code, "quoted": quoted, "number": "{:,}".format, "dollars": dollars}
+    jinja = templates("publish", cell=cell, code=code, quoted=quoted, number="{:,}".format, dollars=dollars)
     text = jinja.get_template("dataset_card.md.jinja").render(
         **_facts(held, found), repository=repository, front_matter=_front_matter(held, found, configs or {})
     )
