@@ -248,12 +248,21 @@ def write_card(held: Held, to: Path) -> None:
         UserError: something else is there, or the dataset can't be read.
 
     """
+    write_signed(to, dataset_card(held))
+
+
+def write_signed(to: Path, text: str) -> None:
+    """Write a card; one that habitus wrote before and nobody has edited is replaced.
+
+    Raises:
+        UserError: something else is there.
+
+    """
     if to.exists() and not is_as_written(to.read_text(encoding="utf-8", errors="replace")):
         todo = "Move it away, or name another file with --to."
         raise UserError("this file was written or edited by somebody else.", where=str(to), todo=todo)
-    text = signed(dataset_card(held))
     to.parent.mkdir(parents=True, exist_ok=True)
-    to.write_text(text, encoding="utf-8")
+    to.write_text(signed(text), encoding="utf-8")
 
 
 def cell(value: Any) -> str:
