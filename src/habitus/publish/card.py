@@ -224,8 +224,9 @@ def _patterns(held: Held) -> list[dict[str, Any]] | None:
     if not path.exists():
         return None
     try:
-        patterns = orjson.loads(path.read_bytes())["patterns"]
-        return sorted(patterns, key=lambda one: -one["broad"]["rate"])
+        rated = orjson.loads(path.read_bytes())["prevalence"]
+        rates = [{"name": one["name"], **{level: one[level]["here"] for level in ("broad", "strict")}} for one in rated]
+        return sorted(rates, key=lambda one: -one["broad"]["rate"])
     except (orjson.JSONDecodeError, KeyError, TypeError) as error:
         todo = f"Run `habitus audit {held.study.root} {held.name}` again."
         raise UserError(f"this audit can't be read ({error!r}).", where=str(path), todo=todo) from error

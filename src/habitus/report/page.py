@@ -40,16 +40,16 @@ def write_page(study: Study, most: int = MOST_RECORDS) -> Path:
 def page(study: Study, most: int = MOST_RECORDS) -> str:
     """Return the page; what the study has not got has no section on it."""
     datasets = shown(study, most)
-    arms = evals.arms(study)
+    arms, runs = evals.arms(study), training.runs(study)
     content: dict[str, Any] = {
         "name": study.root.resolve().name,
         "datasets": [_counts(one) for one in datasets],
         "audits": patterns.audits(study),
-        "runs": training.runs(study),
+        "runs": runs,
         "arms": arms,
         "evals": evals.by_eval(arms),
         "bundled": (study.root / "report" / "inspect" / "index.html").exists(),
-        "method": method.method(study),
+        "method": method.method(study, runs, arms),
     }
     if not any(content[part] for part in ("datasets", "audits", "runs", "arms")):
         todo = f"Begin with `habitus generate chats {study.root} --preview 5`."
