@@ -20,7 +20,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 VERBS = {"traits", "generate", "audit", "train", "evaluate", "report", "publish"}
 LAYERS: list[set[str]] = [
     {"errors", "records", "settings", "settings_train", "config", "shapes", "sources", "quotes", "charts", "templates"},
-    {"study", "prompts", "models", "show", "show_audit", "show_train", "show_evals"},
+    {"study", "prompts", "models", "show", "show_audit", "show_train", "show_evals", "show_record"},
     {"recipe", "ask", "tally", "forecast"},
     VERBS,
     {"cli"},
