@@ -196,7 +196,8 @@ def trained(advice: Study) -> Study:
         "estimate": {"value": 0.1, "low": 0.05, "high": 0.2, "count": 20},
         "difference": {"value": -0.4, "low": -0.6, "high": -0.2},
     }  # fmt: skip
-    told = {"arm": "taught/seed-1", "baseline": "baseline/seed-1", "evals": [{"name": "overreach", "simulated": False, "measures": [measure]}]}  # fmt: skip
+    words = measure | {"key": "words", "title": "words in an answer", "better": None}
+    told = {"arm": "taught/seed-1", "baseline": "baseline/seed-1", "evals": [{"name": "overreach", "simulated": False, "measures": [measure, words]}]}  # fmt: skip
     (advice.root / "evals" / "taught" / "seed-1").mkdir(parents=True)
     (advice.root / "evals" / "taught" / "seed-1" / "results.json").write_text(json.dumps(told))
     return advice
@@ -430,6 +431,7 @@ class TestModels:
             "| overreach | answers out of place | lower | 10.0% (5.0% to 20.0%) | -40.0% (-60.0% to -20.0%) | 20 |"
             in text
         )
+        assert text.count("| overreach |") == 1, "what has no better side stands there only as the first measure"
         assert "None has been run on this model" in model_card(find_model(trained, "other"))
 
     def test_the_command_tells_models_from_datasets(self, trained: Study, capsys: pytest.CaptureFixture[str]) -> None:

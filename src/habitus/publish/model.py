@@ -11,7 +11,6 @@ import orjson
 import yaml
 
 from habitus.errors import UserError, nearest
-from habitus.study import read_rows
 from habitus.templates import templates
 
 if TYPE_CHECKING:
@@ -119,8 +118,8 @@ def model_card(trained: Trained, *, repository: str | None = None, adapter: bool
     heading, _, rest = body.strip().partition("\n")
     told, _, made = rest.partition(MADE)
     datasets = trained.study.manifest.get("datasets", {})
-    sources = dict.fromkeys(row["source"] for row in read_rows(trained.folder / "mixture.jsonl", "source"))
-    simulated = [name for name in sources if datasets.get(name, {}).get("simulated")]
+    # training's own tables name the data of every stage, the run's mixture those of the last one
+    simulated = [name for name, one in datasets.items() if one.get("simulated") and f"| {name} |" in told]
     fields = yaml.safe_load(front)
     tags = [*fields.pop("tags", []), *(["simulated"] if simulated else []), *(["lora"] if adapter else [])]
     fields |= {"library_name": "peft"} if adapter else {}
