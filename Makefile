@@ -23,8 +23,9 @@ lint: .venv/test.stamp
 types: .venv/test.stamp
 	$(BIN)/ty check --python .venv src
 
-docs: .venv/test.stamp          ## rewrite the generated pages
+docs: .venv/test.stamp          ## rewrite the generated pages, and build all of them into build/site
 	$(BIN)/python scripts/reference.py
+	$(BIN)/python scripts/pages.py
 
 bench: .venv/test.stamp         ## every benchmark, each with its bar
 	$(BIN)/python benchmarks/calls.py --check

@@ -19,8 +19,20 @@ FILES = sorted(SOURCE.rglob("*.py"))
 
 VERBS = {"traits", "generate", "audit", "train", "evaluate", "report", "publish"}
 LAYERS: list[set[str]] = [
-    {"errors", "files", "records", "settings", "settings_train", "config", "shapes", "sources", "quotes"},
-    {"study", "prompts", "models", "show", "show_audit", "show_train", "show_evals"},
+    {
+        "errors",
+        "files",
+        "records",
+        "settings",
+        "settings_train",
+        "config",
+        "shapes",
+        "sources",
+        "quotes",
+        "charts",
+        "templates",
+    },
+    {"study", "prompts", "models", "show", "show_audit", "show_train", "show_evals", "show_record"},
     {"recipe", "ask", "tally", "forecast", "budget", "cast"},
     VERBS,
     {"cli"},

@@ -204,6 +204,7 @@ def test_what_a_run_will_cost_is_known_from_the_arms_own_log(study: Path) -> Non
         ("toy/taught", "toy/baseline", "toy/baseline"),
         ("taught/seed-2", "baseline/seed-2", "baseline/seed-2"),
         ("taught", "nothing", "baseline"),
+        ("baseline/seed-2", "nothing", "baseline/seed-2"),
     ],
 )
 def test_an_arm_is_compared_with_the_baseline_of_its_toy_study_or_seed(

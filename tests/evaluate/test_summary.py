@@ -33,6 +33,10 @@ def test_what_every_arm_measured_stands_beside_its_logs(tmp_path: Path) -> None:
     assert first["holm"] is not None
     assert first["estimate"]["low"] <= first["estimate"]["value"] <= first["estimate"]["high"]
     assert len(one["samples"]) == 8
+    parts = {part["of"][1]: part for part in baseline["evals"][0]["parts"]}
+    assert parts["candour"]["of"][0] == "trait"
+    assert all(part["estimate"]["count"] == 8 for part in parts.values())
+    assert max(part["estimate"]["value"] for part in parts.values()) > 0
     assert one["simulated"]
     worst = baseline["evals"][0]["worst"][0]
     assert worst["values"]["overreach"] == 1.0

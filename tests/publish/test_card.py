@@ -311,23 +311,23 @@ class TestAudit:
 
     def test_patterns_stand_with_both_rates_and_their_intervals(self, made: Study) -> None:
         wide, narrow = {"rate": 0.4, "low": 0.31, "high": 0.5}, {"rate": 0.05, "low": 0.02, "high": 0.11}
-        tail = {"name": "a date | at the end", "description": "It sets\na deadline.", "broad": wide, "strict": narrow}
-        thanks = {"name": "thanks first", "description": "", "broad": wide | {"rate": 0.6}, "strict": None}
-        self.write(made, json.dumps({"patterns": [tail, thanks]}))
+        tail = {"name": "a date | at the end", "broad": {"here": wide}, "strict": {"here": narrow}}
+        thanks = {"name": "thanks first", "broad": {"here": wide | {"rate": 0.6}}, "strict": {"here": narrow}}
+        self.write(made, json.dumps({"prevalence": [tail, thanks]}))
 
         rows = rows_of(dataset_card(find(made, "chats")))
 
-        at = rows.index(["pattern", "", "broad", "strict"])
+        at = rows.index(["pattern", "broad", "strict"])
         assert rows[at + 1 : at + 3] == [
-            ["thanks first", "", "60% (31–50)", ""],
-            ["a date | at the end", "It sets a deadline.", "40% (31–50)", "5% (2–11)"],
+            ["thanks first", "60% (31–50)", "5% (2–11)"],
+            ["a date | at the end", "40% (31–50)", "5% (2–11)"],
         ]
 
     def test_one_that_found_nothing_says_so(self, made: Study) -> None:
-        self.write(made, '{"patterns": []}')
+        self.write(made, '{"prevalence": []}')
         assert "no over-represented pattern" in dataset_card(find(made, "chats"))
 
-    @pytest.mark.parametrize("content", ["{", "[]", '{"patterns": [{"name": "x"}]}'])
+    @pytest.mark.parametrize("content", ["{", "[]", '{"prevalence": [{"name": "x"}]}'])
     def test_one_that_is_damaged_is_told(self, made: Study, content: str) -> None:
         self.write(made, content)
         with pytest.raises(UserError, match=r"rates\.json: this audit can't be read"):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import shutil
 import threading
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -14,9 +15,11 @@ import yaml
 
 from habitus.errors import UserError
 from habitus.publish.held import find
-from habitus.publish.push import CARD, DROPPED, TRAIN, pack, push
+from habitus.publish.model import find_model, model_card
+from habitus.publish.push import CARD, DROPPED, TRAIN, pack, pack_model, push
 from habitus.records import Drop
 from habitus.study import Rows
+from studies import habitus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,7 +67,7 @@ class Hub:
         sent = json.loads(content) if content and "/commit/" not in path else {}
         if path in ("/api/repos/create", "/api/validate-yaml"):
             return self.create(sent) if "create" in path else self.validate()
-        found = re.fullmatch(r"(?:/api)?/datasets/([\w.-]+/[\w-]+)(/.*|\.git/.*)?", path)
+        found = re.fullmatch(r"(?:/api/models|(?:/api)?/datasets)?/([\w.-]+/[\w-]+)(/.*|\.git/.*)?", path)
         repository = self.repositories.get(found[1]) if found else None
         if not found or repository is None:
             return 404, {"error": "Repository not found"}
@@ -75,7 +78,7 @@ class Hub:
         return (400 if errors else 200), {"errors": errors, "warnings": []}
 
     def create(self, sent: dict[str, Any]) -> tuple[int, Any]:
-        assert sent["type"] == "dataset"
+        assert sent.get("type", "model") in {"dataset", "model"}
         if sent["organization"] != "moors":
             return 403, {"error": "You don't have the rights to create a dataset under this namespace"}
         name = f"moors/{sent['name']}"
@@ -92,7 +95,10 @@ class Hub:
             siblings = [{"rfilename": path} for path in repository.files]
             return 200, {"id": name, "private": repository.private, "siblings": siblings, "cardData": fields}
         if rest == "/preupload/main":
-            modes = {one["path"]: "lfs" if one["path"].endswith(".jsonl") else "regular" for one in sent["files"]}
+            modes = {
+                one["path"]: "lfs" if one["path"].endswith((".jsonl", ".safetensors")) else "regular"
+                for one in sent["files"]
+            }
             return 200, {"files": [{"path": p, "uploadMode": m, "shouldIgnore": False} for p, m in modes.items()]}
         if rest == ".git/info/lfs/objects/batch":
             href = f"{self.url}/storage/"
@@ -158,6 +164,43 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
 
 def packed(study: Study, *, name: str = "chats", private: bool = True, dropped: bool = False) -> Parcel:
     return pack(find(study, name), "moors/advice-chats", is_private=private, with_dropped=dropped)
+
+
+def packed_model(study: Study, *, adapter: bool = False) -> Parcel:
+    return pack_model(find_model(study, "taught"), "moors/taught", is_private=True, adapter=adapter)
+
+
+@pytest.fixture
+def trained(advice: Study) -> Study:
+    """The study after two arms were trained, of which one was evaluated."""
+    for arm in ("taught", "other"):
+        folder = advice.root / "models" / arm / "seed-1"
+        for part, names in {
+            "checkpoint": ("config.json", "model.safetensors", "tokenizer_config.json"),
+            "adapter": ("adapter_config.json", "adapter_model.safetensors"),
+        }.items():
+            (folder / part).mkdir(parents=True)
+            for name in names:
+                (folder / part / name).write_bytes(b"weights" if name.endswith(".safetensors") else b"{}")
+        (folder / "run.json").write_text(
+            json.dumps({"arm": arm, "seed": 1, "from": "Qwen/Qwen3-0.6B-Base", "done": True})
+        )
+        (folder / "mixture.jsonl").write_text('{"id": "chat-0000001", "source": "chats"}\n')
+        (folder / "curve.svg").write_text("<svg/>")
+        front = "---\ntags:\n- habitus\nlibrary_name: transformers\nbase_model: Qwen/Qwen3-0.6B-Base\n---"
+        (folder / "README.md").write_text(
+            f"{front}\n\n# {arm}, seed 1\n\nTrained.\n\n## sft\n\nRows.\n\n## Made with\n\n| | |\n"
+        )
+    measure = {
+        "key": "overreach", "title": "answers out of place", "kind": "rate", "better": "lower",
+        "estimate": {"value": 0.1, "low": 0.05, "high": 0.2, "count": 20},
+        "difference": {"value": -0.4, "low": -0.6, "high": -0.2},
+    }  # fmt: skip
+    words = measure | {"key": "words", "title": "words in an answer", "better": None}
+    told = {"arm": "taught/seed-1", "baseline": "baseline/seed-1", "evals": [{"name": "overreach", "simulated": False, "measures": [measure, words]}]}  # fmt: skip
+    (advice.root / "evals" / "taught" / "seed-1").mkdir(parents=True)
+    (advice.root / "evals" / "taught" / "seed-1" / "results.json").write_text(json.dumps(told))
+    return advice
 
 
 class TestArrival:
@@ -321,6 +364,83 @@ class TestRefusals:
     def test_a_name_that_is_none(self, advice: Study, name: str) -> None:
         with pytest.raises(UserError, match="no name of a repository"):
             pack(find(advice, "chats"), name, is_private=True, with_dropped=False)
+
+
+class TestModels:
+    def test_a_model_arrives_with_its_card_and_what_it_was_trained_on(self, trained: Study, hub: Hub) -> None:
+        address = push(packed_model(trained), "first bake")
+
+        there = hub.repositories["moors/taught"].files
+        assert address == f"{hub.url}/moors/taught"
+        assert set(there) == {
+            ".gitattributes", CARD, "config.json", "model.safetensors", "tokenizer_config.json", "mixture.jsonl", "curve.svg",
+        }  # fmt: skip
+        assert there["model.safetensors"] == b"weights"
+        fields = yaml.safe_load(there[CARD].decode().split("---\n")[1])
+        assert fields["pretty_name"] == "advice: taught/seed-1"
+        assert fields["base_model"] == "Qwen/Qwen3-0.6B-Base"
+
+    def test_a_second_push_of_the_same_model_is_a_second_commit_and_another_model_is_refused(
+        self, trained: Study, hub: Hub
+    ) -> None:
+        push(packed_model(trained), "first bake")
+        push(packed_model(trained), "second bake")
+        assert hub.repositories["moors/taught"].messages == ["first bake", "second bake"]
+        with pytest.raises(UserError, match="something else is in this repository"):
+            push(pack_model(find_model(trained, "other"), "moors/taught", is_private=True, adapter=False), "third")
+
+    def test_adapters_go_alone_where_that_was_said(self, trained: Study, hub: Hub) -> None:
+        push(packed_model(trained, adapter=True), "first bake")
+
+        there = hub.repositories["moors/taught"].files
+        assert {"adapter_config.json", "adapter_model.safetensors"} <= set(there)
+        assert "model.safetensors" not in there
+        assert "AutoPeftModelForCausalLM" in there[CARD].decode()
+
+    def test_adapters_on_a_model_of_this_machine_are_refused(self, trained: Study) -> None:
+        path = trained.root / "models" / "taught" / "seed-1" / "run.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"from": str(trained.root)}))
+        with pytest.raises(UserError, match="stand on a model of this machine"):
+            packed_model(trained, adapter=True)
+
+    @pytest.mark.parametrize(
+        ("missing", "told"), [("config.json", "no config.json"), ("model.safetensors", "no weights")]
+    )
+    def test_a_model_that_is_not_whole_is_refused(self, trained: Study, missing: str, told: str) -> None:
+        (trained.root / "models" / "taught" / "seed-1" / "checkpoint" / missing).unlink()
+        with pytest.raises(UserError, match=told):
+            packed_model(trained)
+
+    def test_what_is_not_there_or_not_one_is_told(self, trained: Study) -> None:
+        with pytest.raises(UserError, match="no model 'taugt'"):
+            find_model(trained, "taugt")
+        begun = trained.root / "models" / "begun" / "seed-1"
+        begun.mkdir(parents=True)
+        (begun / "run.json").write_text("{}")
+        with pytest.raises(UserError, match="'begun' is not trained to its end"):
+            find_model(trained, "begun")
+        shutil.copytree(trained.root / "models" / "taught" / "seed-1", trained.root / "models" / "taught" / "seed-2")
+        with pytest.raises(UserError, match="several seeds"):
+            find_model(trained, "taught")
+        assert find_model(trained, "taught/seed-2").name == "taught/seed-2"
+
+    def test_the_card_joins_training_and_evals(self, trained: Study) -> None:
+        text = model_card(find_model(trained, "taught"))
+        assert text.index("## sft") < text.index("## Evals") < text.index("## Made with")
+        assert (
+            "| overreach | answers out of place | lower | 10.0% (5.0% to 20.0%) | -40.0% (-60.0% to -20.0%) | 20 |"
+            in text
+        )
+        assert text.count("| overreach |") == 1, "what has no better side stands there only as the first measure"
+        assert "None has been run on this model" in model_card(find_model(trained, "other"))
+
+    def test_the_command_tells_models_from_datasets(self, trained: Study, capsys: pytest.CaptureFixture[str]) -> None:
+        assert habitus("push", trained.root, "taught", "--to", "moors/taught", "--dry-run") == 0
+        assert "private model" in capsys.readouterr().out
+        assert habitus("push", trained.root, "taught", "--to", "moors/taught", "--dry-run", "--with-dropped") == 2
+        assert habitus("push", trained.root, "chats", "--to", "moors/taught", "--dry-run", "--adapter") == 2
+        assert habitus("card", trained.root, "taught") == 0
+        assert "## Evals" in (trained.root / "report" / "cards" / "taught-seed-1.md").read_text()
 
 
 def test_what_would_be_sent_is_known_without_a_network(advice: Study) -> None:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 
+PLACES = ("summary", "patterns", "training", "evals", "method", "data")
+
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
@@ -167,7 +169,7 @@ def test_a_text_of_a_megabyte_is_shown_when_it_is_asked_for(reader: Reader) -> N
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_fits_a_phone(browser: Any, study: Path, scheme: str) -> None:
     reader = Reader(browser, write_page(Study(study)), viewport={"width": 360, "height": 780}, color_scheme=scheme)
-    for place in ("summary", "patterns", "training", "evals", "method", "data"):
+    for place in PLACES:
         reader.go(place)
         assert reader.page.evaluate("document.documentElement.scrollWidth") <= 360, place
     reader.page.click("#rows a")
@@ -189,3 +191,31 @@ def test_everything_can_be_reached_by_the_keyboard(reader: Reader) -> None:
         )
         reader.page.keyboard.press("Tab")
     assert {"Skip to the content", "Summary", "Data", "dataset", "search"} <= seen
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_in_any_section(browser: Any, study: Path, scheme: str, width: int) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python").Axe()
+    reader = Reader(browser, write_page(Study(study)), viewport={"width": width, "height": 900}, color_scheme=scheme,
+                    bypass_csp=True)  # fmt: skip  # axe is a script of its own, which the page's policy forbids
+    found = []
+    for place in (*PLACES, "data/chats/chat-0000003", "data/chats/chat-0000012"):
+        reader.go(place)
+        reader.page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
+        for one in axe.run(reader.page).response["violations"]:
+            found += [f"{place}: {one['id']}: {node['html'][:160]}" for node in one["nodes"]]
+    reader.page.close()
+    assert found == []
+    assert reader.errors == []
+
+
+def test_no_script_but_the_pages_own_runs(browser: Any, study: Path) -> None:
+    path = write_page(Study(study))
+    text = path.read_text()
+    path.write_text(text.replace("</main>", "<script>document.title = 'taken'</script></main>"))
+    reader = Reader(browser, path)
+    reader.go("summary")
+    assert reader.page.title() == "ferries: habitus"
+    assert len(reader.errors) == 1, "the browser says that it refused one"
+    reader.page.close()

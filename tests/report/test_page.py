@@ -11,10 +11,12 @@ from urllib.request import urlopen
 import pytest
 
 from habitus.errors import UserError
+from habitus.report.evals import arms
+from habitus.report.method import method
 from habitus.report.page import page, write_page
 from habitus.report.records import shown
 from habitus.report.serve import server
-from habitus.report.training import curves
+from habitus.report.training import curves, runs
 from habitus.study import Study
 from studies import habitus, make
 
@@ -83,6 +85,7 @@ def test_the_page_reaches_for_nothing_and_holds_no_markup_of_the_data(study: Pat
     assert not re.search(r'(?:src|href)="(?:https?:)?//', text)
     assert "<script>document.title" not in text
     assert "default-src 'none'" in text
+    assert "'unsafe-inline'; script-src 'sha256-" in text, "styles alone may stand in the page unnamed"
 
 
 def test_the_same_study_gives_the_same_page(study: Path) -> None:
@@ -103,6 +106,17 @@ def test_numbers_stand_with_their_intervals_and_what_differs_is_said(study: Path
     assert "\N{MINUS SIGN}40.0% (\N{MINUS SIGN}60.0% to \N{MINUS SIGN}20.0%), better" in text
     assert "reference 30.0%" in text
     assert "Weight of the rejected answer" in text
+
+
+def test_the_method_says_what_data_audits_training_and_evals_took(study: Path) -> None:
+    cost = {"step": "audit/rate", "model": "openai/gpt-5-mini", "calls": 1200, "input_tokens": 9, "output_tokens": 3, "dollars": 1.25, "unpriced": 0}  # fmt: skip
+    manifest = {"version": 1, "audits": {"chats": {"cost": [cost]}}, "datasets": {}}
+    (study / "manifest.json").write_text(json.dumps(manifest))
+    found = method(Study(study), runs(Study(study)), arms(Study(study)))
+    assert found["total"] == {"calls": 1200, "input_tokens": 9, "output_tokens": 3, "dollars": 1.25, "unpriced": 0}
+    assert found["training"] == [{"stage": "bdpo", "runs": 1, "steps": 8, "tokens": 36, "seconds": 3.0}]
+    assert found["evals"] == [{"name": "counter", "arms": 2, "samples": 40, "dollars": 0.2}]
+    assert "1,200" in page(Study(study))
 
 
 def test_what_the_embedded_model_did_is_named(study: Path) -> None:

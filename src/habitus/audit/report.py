@@ -6,10 +6,10 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from habitus.quotes import located
 from habitus.study import write_whole
+from habitus.templates import templates
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,17 +46,14 @@ def written(suffix: str, reading: Reading, counted: LexicalReport, passes: Passe
     }
     if suffix == ".json":
         return orjson.dumps(whole, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS).decode()
-    jinja = Environment(
-        loader=PackageLoader("habitus.audit"),
-        undefined=StrictUndefined,
-        autoescape=select_autoescape(["html.jinja"]),
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    jinja.filters["percent"] = lambda share: f"{share:.1%}"
-    jinja.filters["cell"] = lambda text: " ".join(str(text).replace("|", "\\|").split())
+    jinja = templates("audit", percent=lambda share: f"{share:.1%}", cell=_cell)
     whole["counted"]["findings"] = whole["counted"]["findings"][:MOST_COUNTED]
     return jinja.get_template(f"report{suffix}.jinja").render(whole)
+
+
+def _cell(text: object) -> str:
+    """Return a text as one cell of a Markdown table."""
+    return " ".join(str(text).replace("|", "\\|").split())
 
 
 def _patterns(found: Findings) -> list[dict[str, Any]]:

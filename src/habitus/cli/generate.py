@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from habitus.cli.arguments import STUDY, open_study
-from habitus.cli.look import first_ids, show_record
+from habitus.cli.look import first_ids, print_record
 from habitus.cli.running import interruptible, tell_exchanges, tell_jobs, tell_waiting
 from habitus.errors import RunStopped
 
@@ -114,7 +114,7 @@ def _make(
     name = job.dataset.name
     if preview:
         for record in first_ids(job.dataset, preview):
-            show_record(job.dataset, record)
+            print_record(job.dataset, record)
     show.heading(f"{study.root}/{name}")
     steps = funnel(job)
     show.funnel(steps)

@@ -152,7 +152,7 @@ def show_(study: Path, record: str | None, *, dataset: str | None, dropped: bool
 
     found = _dataset(open_study(study), dataset, record)
     if record is not None:
-        show_record(found, record)
+        print_record(found, record)
         return
     path = found.dropped if dropped else found.kept
     rows = list(read_rows(path, "id", "trait"))
@@ -202,9 +202,9 @@ def first_ids(dataset: Dataset, number: int) -> list[str]:
     return list(islice(read_ids(dataset.kept), number))
 
 
-def show_record(dataset: Dataset, record: str) -> None:
+def print_record(dataset: Dataset, record: str) -> None:
     """Print one record with every step that led to it."""
-    from habitus import show
+    from habitus import show_record
     from habitus.study import read_ids, read_rows
 
     # A kill between a trace and its row leaves the trace to be written again: the last of each half counts.
@@ -216,4 +216,4 @@ def show_record(dataset: Dataset, record: str) -> None:
         known = list(read_ids(dataset.kept))
         todo = f"List them with `habitus show {dataset.folder.parent} --dataset {dataset.name}`."
         raise UserError(f"no record '{record}'.{nearest(record, known)}", where=str(dataset.folder), todo=todo)
-    show.record(steps, kept, dropped, record)
+    show_record.record(steps, kept, dropped, record)

@@ -1,4 +1,4 @@
-"""Commands that carry datasets out of a study and into it."""
+"""Commands that carry datasets and models out of a study, and datasets into it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,15 @@ from typing import TYPE_CHECKING
 import click
 
 from habitus.cli.arguments import STUDY, open_study
+from habitus.errors import UserError
 
 if TYPE_CHECKING:
     from habitus.publish.export import Form
+    from habitus.publish.push import Parcel
+    from habitus.study import Study
+
+CARDS = Path("report") / "cards"
+"""Where the cards of models lie in a study."""
 
 
 @click.command(short_help="Write a dataset in the form that a trainer takes.")
@@ -37,53 +43,108 @@ def export(study: Path, dataset: str, *, form: Form, to: Path | None) -> None:
         show.warn(f"OpenAI starts no fine-tuning with fewer than {OPENAI_FEWEST} rows")
 
 
-@click.command(short_help="Write a dataset's card, as the Hugging Face hub shows it.")
+@click.command(short_help="Write the card of a dataset or a model, as the Hugging Face hub shows it.")
 @STUDY
-@click.argument("dataset")
-@click.option("--to", type=click.Path(path_type=Path), help="The file to write; by default STUDY/DATASET/README.md.")
-def card(study: Path, dataset: str, *, to: Path | None) -> None:
-    """Write what a dataset is, how it was made, what became of its records, what it covers, and what it cost."""
+@click.argument("name")
+@click.option(
+    "--to", type=click.Path(path_type=Path), help="The file; by default STUDY/DATASET/README.md, or report/cards/."
+)
+def card(study: Path, name: str, *, to: Path | None) -> None:
+    """Write the card of a dataset, or of an arm's model.
+
+    Of a dataset: how it was made, what became of its records, what it covers, and what it cost. Of a model: what it was
+    trained on and how long, and what the evals measured. NAME is that of a dataset, of an arm, or ARM/seed-N.
+    """
     from habitus import show
-    from habitus.publish.card import write_card
+    from habitus.publish.card import write_card, write_signed
     from habitus.publish.held import find
+    from habitus.publish.model import find_model, model_card
 
-    held = find(open_study(study), dataset)
-    place = to or held.files.folder / "README.md"
-    write_card(held, place)
-    show.say(f"the card of {dataset} is in {place}")
-    show.next_command(f"habitus push {study} {dataset} --to OWNER/NAME --dry-run")
+    opened = open_study(study)
+    if _is_model(opened, name):
+        trained = find_model(opened, name)
+        place = to or opened.root / CARDS / f"{trained.name.replace('/', '-')}.md"
+        write_signed(place, model_card(trained))
+    else:
+        held = find(opened, name)
+        place = to or held.files.folder / "README.md"
+        write_card(held, place)
+    show.say(f"the card of {name} is in {place}")
+    show.next_command(f"habitus push {study} {name} --to OWNER/NAME --dry-run")
 
 
-@click.command(short_help="Send a dataset and its card to the Hugging Face hub.")
+def _is_model(study: Study, name: str) -> bool:
+    """Tell whether a name is that of an arm; a dataset of the same name comes first, and `models/ARM` is never one."""
+    from habitus.publish.held import names_in
+
+    if name.startswith("models/"):
+        return True
+    return name not in names_in(study) and (
+        name.partition("/")[0] in study.config.arms or (study.root / "models" / name).is_dir()
+    )
+
+
+@click.command(short_help="Send a dataset or a model, with its card, to the Hugging Face hub.")
 @STUDY
-@click.argument("dataset")
+@click.argument("name")
 @click.option("--to", "repository", required=True, metavar="OWNER/NAME", help="The repository; made if there is none.")
 @click.option("--private/--public", default=True, show_default=True, help="Who may see it.")
-@click.option("--with-dropped", is_flag=True, help="Send what was not kept, too.")
+@click.option("--with-dropped", is_flag=True, help="Of a dataset: send what was not kept, too.")
+@click.option("--adapter", is_flag=True, help="Of a model: send its adapters alone.")
 @click.option("--dry-run", is_flag=True, help="Print what would be sent, and send nothing.")
 @click.option("--message", help="The commit's message.")
 def push(
-    study: Path, dataset: str, *, repository: str, private: bool, with_dropped: bool, dry_run: bool, message: str | None
+    study: Path,
+    name: str,
+    *,
+    repository: str,
+    private: bool,
+    with_dropped: bool,
+    adapter: bool,
+    dry_run: bool,
+    message: str | None,
 ) -> None:
-    """Send a dataset and its card to the Hugging Face hub in one commit; the token is that of `hf auth login`."""
+    """Send a dataset, or an arm's model, and its card to the Hugging Face hub in one commit.
+
+    NAME is that of a dataset, of an arm, or ARM/seed-N. The token is that of `hf auth login`.
+    """
     from contextlib import nullcontext
 
     from habitus import show
-    from habitus.publish.held import find
-    from habitus.publish.push import pack
     from habitus.publish.push import push as send
 
     opened = open_study(study)
     with nullcontext() if dry_run else opened.lock():
-        parcel = pack(find(opened, dataset), repository, is_private=private, with_dropped=with_dropped)
-        show.heading(f"{repository} ({'private' if private else 'public'} dataset)")
+        parcel = _packed(opened, name, repository, private=private, with_dropped=with_dropped, adapter=adapter)
+        show.heading(f"{repository} ({'private' if private else 'public'} {parcel.kind})")
         show.table([("file", "left"), ("bytes", "right")], [[name, f"{size:,}"] for name, size in parcel.sizes.items()])
         if dry_run:
             show.say(f"\n{parcel.card}")
-            options = [*([] if private else ["--public"]), *(["--with-dropped"] if with_dropped else [])]
-            show.next_command(" ".join(["habitus", "push", str(study), dataset, "--to", repository, *options]))
+            given = {"--public": not private, "--with-dropped": with_dropped, "--adapter": adapter}
+            options = [option for option, is_given in given.items() if is_given]
+            show.next_command(" ".join(["habitus", "push", str(study), name, "--to", repository, *options]))
             return
-        show.say(send(parcel, message or f"{dataset} of the study {opened.root.resolve().name}"))
+        show.say(send(parcel, message or f"{name} of the study {opened.root.resolve().name}"))
+
+
+def _packed(study: Study, name: str, repository: str, *, private: bool, with_dropped: bool, adapter: bool) -> Parcel:
+    """Return what is to be sent of a dataset or a model.
+
+    Raises:
+        UserError: there is no such thing, it is not whole, or an option is the other kind's.
+
+    """
+    from habitus.publish.held import find
+    from habitus.publish.model import find_model
+    from habitus.publish.push import pack, pack_model
+
+    is_model = _is_model(study, name)
+    if wrong := "--with-dropped" if is_model and with_dropped else "--adapter" if adapter and not is_model else "":
+        kind = "model" if is_model else "dataset"
+        raise UserError(f"'{name}' is a {kind}, which has no such part.", where=wrong, todo="Leave that out.")
+    if is_model:
+        return pack_model(find_model(study, name), repository, is_private=private, adapter=adapter)
+    return pack(find(study, name), repository, is_private=private, with_dropped=with_dropped)
 
 
 @click.command("import", short_help="Bring in a foreign dataset: JSON lines, a JSON array, Parquet, the hub.")
@@ -136,7 +197,5 @@ def import_(
 def _pair(text: str) -> tuple[str, str]:
     ours, _, theirs = text.partition("=")
     if not ours or not theirs:
-        from habitus.errors import UserError
-
         raise UserError(f"'{text}' is no pair of columns.", where="--column", todo="Write OURS=THEIRS.")
     return ours, theirs

@@ -6,6 +6,8 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+import orjson
+
 from habitus.errors import UserError
 
 if TYPE_CHECKING:
@@ -83,6 +85,7 @@ def planned(study: Study, *, toy: bool = False) -> TrainPlan:
         UserError: the packages or the data are missing.
 
     """
+    from habitus.cli.remembered import inputs_of, remember
     from habitus.cli.train import require, settings
     from habitus.train.plan import make_plan
     from habitus.train.quiet import hush
@@ -90,7 +93,13 @@ def planned(study: Study, *, toy: bool = False) -> TrainPlan:
     require()
     training, arms = settings(study, toy=toy)
     hush(training.threads)
-    return make_plan(study, training, arms)
+    plan = make_plan(study, training, arms)
+    remember(_models(study, toy=toy), plan, inputs_of(study, toy=toy))
+    return plan
+
+
+def _models(study: Study, *, toy: bool) -> Path:
+    return study.root / "models" / "toy" if toy else study.root / "models"
 
 
 def model(run: Run, models: Path) -> Standing:
@@ -98,9 +107,13 @@ def model(run: Run, models: Path) -> Standing:
     from habitus.train.arms import standing
 
     found: Outcome = standing(run, models)
-    if found.state in {"stale", "failed"}:
-        return Standing("stale" if found.state == "stale" else "failed", found.why)
-    return Standing("done") if found.state == "was done" else Standing("to do", "begun" * (found.state == "begun"))
+    return _told(found.state, found.why)
+
+
+def _told(state: str, why: str) -> Standing:
+    if state in {"stale", "failed"}:
+        return Standing("stale" if state == "stale" else "failed", why)
+    return Standing("done") if state == "was done" else Standing("to do", "begun" * (state == "begun"))
 
 
 def plans(order: Order, chosen: Sequence[Eval]) -> list[Plan]:
@@ -143,12 +156,32 @@ def models_of(study: Study) -> dict[str, Standing]:
     """
     found: dict[str, Standing] = {}
     for toy in (False, True):
-        models = study.root / "models" / "toy" if toy else study.root / "models"
-        if not any(models.glob("*/seed-*/*")):
-            continue
-        runs = planned(study, toy=toy).runs
-        found |= {f"{run.arm} seed {run.seed}" + " (toy)" * toy: model(run, models) for run in runs}
+        models = _models(study, toy=toy)
+        if any(models.glob("*/seed-*/*")):
+            stands = _as_remembered(study, models, toy=toy) or [
+                (run.arm, run.seed, model(run, models)) for run in planned(study, toy=toy).runs
+            ]
+            found |= {f"{arm} seed {seed}" + " (toy)" * toy: one for arm, seed, one in stands}
     return found
+
+
+def _as_remembered(study: Study, models: Path, *, toy: bool) -> list[tuple[str, int, Standing]] | None:
+    """Return where every run stands by what the last plan said, which takes no tokenizer and no torch.
+
+    None where something has changed since, or a run is stale: only a new plan can tell why.
+    """
+    from habitus.cli.remembered import inputs_of, remembered
+    from habitus.train.arms import RUN, reached
+
+    runs = remembered(models, inputs_of(study, toy=toy))
+    stands = []
+    for run in runs or ():
+        folder = models / run["arm"] / f"seed-{run['seed']}"
+        about = folder / RUN
+        if about.exists() and orjson.loads(about.read_bytes())["made_with"] != run["made_with"]:
+            return None
+        stands.append((run["arm"], run["seed"], _told(*reached(folder))))
+    return stands if runs is not None else None
 
 
 def evals_of(study: Study) -> dict[str, tuple[Standing, list[str]]]:
@@ -156,14 +189,23 @@ def evals_of(study: Study) -> dict[str, tuple[Standing, list[str]]]:
     folders = sorted({path.parent for path in (study.root / "evals").rglob("*.eval")})
     found: dict[str, tuple[Standing, list[str]]] = {}
     for folder in folders:
-        try:
-            from habitus.evaluate.results import read_arm
-        except ImportError as missing:
-            todo = 'Run: pip install "habitus[evaluate]"'
-            raise UserError(f"reading evals needs {missing.name}, which is not installed.", todo=todo) from missing
         arm = folder.relative_to(study.root / "evals").as_posix()
         is_stale = trained_since(study, arm)
         standing = Standing("stale", "the model was trained anew") if is_stale else Standing("done")
-        told = [f"{name} {len(one.scored):,} of {len(one.rows):,}" for name, one in read_arm(folder, arm).items()]
+        told = [f"{name} {scored:,} of {rows:,}" for name, scored, rows in _counted(folder, arm)]
         found[arm] = standing, told
     return found
+
+
+def _counted(folder: Path, arm: str) -> list[tuple[str, int, int]]:
+    """Return the evals of an arm, each with its samples that have a number and all of them."""
+    told = folder / "results.json"
+    if told.exists() and all(log.stat().st_mtime <= told.stat().st_mtime for log in folder.glob("*.eval")):
+        outcomes = {one["name"]: one["outcomes"] for one in orjson.loads(told.read_bytes())["evals"]}
+        return [(name, one.get("scored", 0), sum(one.values())) for name, one in outcomes.items()]
+    try:
+        from habitus.evaluate.results import read_arm
+    except ImportError as missing:
+        todo = 'Run: pip install "habitus[evaluate]"'
+        raise UserError(f"reading evals needs {missing.name}, which is not installed.", todo=todo) from missing
+    return [(name, len(one.scored), len(one.rows)) for name, one in read_arm(folder, arm).items()]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from textwrap import fill
 from typing import TYPE_CHECKING
 
+from habitus import charts
 from habitus.evaluate.results import differences, read_arm
 
 if TYPE_CHECKING:
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from habitus.evaluate.measures import Measure
     from habitus.evaluate.results import Result
 
-INK, SOFT, BASELINE, ARM = "#222222", "#8a8a8a", "#56606b", "#b4502d"
-"""Told apart by lightness too, so that the figure holds in grey and for colour-blind eyes."""
 MOST_PANELS = 3
 LABEL = 36
 """Characters of a line beneath a panel."""
@@ -44,24 +42,17 @@ def draw_all(evals: Path, chosen: Sequence[Eval], baseline: str) -> list[Path]:
 
 def draw(one: Eval, results: Mapping[str, Result], baseline: str, path: Path) -> Path:
     """Draw one eval: a row for each arm, the baseline first, a panel for each measure."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure
-
     arms = sorted(results, key=lambda arm: (arm != baseline, arm))
     measures = [one.measures[0], *(measure for measure in one.measures[1:] if measure.better)][:MOST_PANELS]
-    figure = Figure(figsize=(2.2 + 2.9 * len(measures), 1.75 + 0.34 * len(arms)), layout="constrained", dpi=160)
+    figure = charts.sheet(2.2 + 2.9 * len(measures), 1.75 + 0.34 * len(arms))
     for panel, measure in zip(figure.subplots(1, len(measures), sharey=True, squeeze=False)[0], measures, strict=True):
         _panel(panel, measure, [results[arm] for arm in arms], baseline)
     first = figure.axes[0]
     first.set_yticks(range(len(arms)), [_label(arm, results, baseline) for arm in arms])
     first.set_ylim(len(arms) - 0.4, -0.6)
     note = " (simulated: nothing about language models)" if any(result.simulated for result in results.values()) else ""
-    figure.suptitle(f"{one.name}{note}", x=0.01, ha="left", fontsize=11, color=INK)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    FigureCanvasSVG(figure).print_svg(path, metadata={"Date": None})
-    FigureCanvasAgg(figure).print_png(path.with_suffix(".png"))
-    return path
+    charts.title(figure, f"{one.name}{note}")
+    return charts.save(figure, path)
 
 
 def _label(arm: str, results: Mapping[str, Result], baseline: str) -> str:
@@ -76,19 +67,12 @@ def _panel(panel: Any, measure: Measure, results: Sequence[Result], baseline: st
         found = result.estimate(measure)
         if found is None:
             continue
-        colour = BASELINE if result.arm == baseline else ARM
-        if math.isfinite(found.low):
-            panel.plot([found.low, found.high], [at, at], color=colour, linewidth=1.6, solid_capstyle="butt")
-        panel.plot([found.value], [at], marker="o", markersize=5.5, color=colour)
+        colour = charts.BASELINE if result.arm == baseline else charts.ARM
+        charts.point(panel, at, (found.value, found.low, found.high), colour)
         if result.arm == baseline:
-            panel.axvline(found.value, color=SOFT, linewidth=0.8, linestyle=(0, (3, 3)), zorder=0)
+            charts.dashed(panel, found.value)
     side = f"\n({measure.better} is better)" if measure.better else ""
-    panel.set_xlabel(f"{fill(measure.title, LABEL)}{side}", fontsize=8.5, color=INK)
-    if measure.kind in {"rate", "share"}:
+    panel.set_xlabel(f"{fill(measure.title, LABEL)}{side}", fontsize=charts.SIZE, color=charts.INK)
+    if measure.kind in charts.SHARES:
         panel.set_xlim(-0.02, 1.02)
-        panel.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
-    panel.tick_params(labelsize=8.5, length=3, color=SOFT, labelcolor=INK)
-    panel.spines[["top", "right", "left"]].set_visible(False)
-    panel.tick_params(axis="y", length=0)
-    panel.grid(axis="x", color="#e6e3de", linewidth=0.6)
-    panel.set_axisbelow(True)
+    charts.quiet(panel, measure.kind)

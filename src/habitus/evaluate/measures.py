@@ -18,6 +18,8 @@ class Measure:
     """Which way is better, or neither."""
     scale: tuple[float, float] | None = None
     """Between what a number lies, where that is bounded."""
+    of: tuple[Literal["trait", "pattern"], str] | None = None
+    """What of the study it is about, by kind and id, where it is about a single trait or audited pattern."""
 
     @property
     def bounds(self) -> tuple[float, float] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from inspect_ai import Task, task
 from inspect_ai.dataset import MemoryDataset, Sample
@@ -164,8 +164,10 @@ def _scored(
 
 def parts(result: Result) -> tuple[Measure, ...]:
     """Return a measure for each trait and each audited pattern: how often it shows where nothing calls for it."""
-    names = [*result.about.get("ids", ()), *(one["id"] for one in result.about.get("patterns", ()))]
-    return tuple(Measure(_shows(name), f"answers that show {name}", "rate", better="lower") for name in names)
+    about = result.about
+    looked_for: list[tuple[Literal["trait", "pattern"], str]] = [("trait", name) for name in about.get("ids", ())]
+    looked_for += [("pattern", one["id"]) for one in about.get("patterns", ())]
+    return tuple(Measure(_shows(of[1]), f"answers that show {of[1]}", "rate", "lower", of=of) for of in looked_for)
 
 
 def remarks(result: Result) -> list[str]:

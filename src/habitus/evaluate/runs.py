@@ -55,10 +55,10 @@ class Order:
 
     @property
     def baseline(self) -> str:
-        """The arm to compare with: of the same toy study or the same seed, where it has logs."""
+        """The arm to compare with: of the same toy study or the same seed, where it has logs or is this very arm."""
         name, parts = self.study.config.evaluate.baseline, self.arm.split("/")
         names = ("/".join([name, *parts[1:]]), "/".join([*parts[:-1], name]))
-        return next((one for one in names if (self.study.root / "evals" / one).is_dir()), name)
+        return next((one for one in names if one == self.arm or (self.study.root / "evals" / one).is_dir()), name)
 
     @property
     def baseline_folder(self) -> Path:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from habitus.evaluate.catalogue import Eval
+    from habitus.evaluate.measures import Measure
     from habitus.evaluate.results import Result, Row
     from habitus.evaluate.runs import Order
 
@@ -64,12 +65,6 @@ def _comparable(ours: Result, theirs: Mapping[str, Result]) -> Result | None:
 
 def _of_eval(one: Eval, result: Result, theirs: Result | None) -> dict[str, Any]:
     """Return one eval of one arm."""
-    measures = []
-    for measure in one.measures:
-        found = result.estimate(measure)
-        difference = against(result, theirs, measure) if theirs and measure.better else None
-        numbers = {"estimate": found and asdict(found), "difference": difference and asdict(difference)}
-        measures.append(asdict(measure) | numbers | {"holm": None})
     return {
         "name": one.name,
         "about": one.about,
@@ -79,10 +74,18 @@ def _of_eval(one: Eval, result: Result, theirs: Result | None) -> dict[str, Any]
         "log": result.file.rpartition("/")[2],
         "outcomes": result.outcomes,
         "remarks": one.remarks(result),
-        "measures": measures,
+        "measures": [_of_measure(measure, result, theirs) | {"holm": None} for measure in one.measures],
+        "parts": [_of_measure(measure, result, theirs) for measure in one.parts(result)],
         "samples": [_sample(row) for row in result.rows],
         "worst": [_worst(result, row) for row in _worst_rows(one, result)],
     }
+
+
+def _of_measure(measure: Measure, result: Result, theirs: Result | None) -> dict[str, Any]:
+    """Return what an arm measured, and its difference from the baseline where one of the two is better."""
+    found = result.estimate(measure)
+    difference = against(result, theirs, measure) if theirs and measure.better else None
+    return asdict(measure) | {"estimate": found and asdict(found), "difference": difference and asdict(difference)}
 
 
 def _sample(row: Row) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from hashlib import sha256
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -15,15 +14,16 @@ from habitus import __version__
 from habitus.errors import UserError
 from habitus.models.costs import dollars, dollars_in_all
 from habitus.publish.survey import FACETS, quantiles, survey
+from habitus.templates import templates
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from habitus.publish.held import Held
     from habitus.publish.survey import Survey
     from habitus.shapes import Shape
 
-TEMPLATES = Path(__file__).parent / "templates"
 MOST_VALUES = 12
 """Lines of a coverage table; the rest is summed up."""
 MOST_REASONS = 30
@@ -81,18 +81,8 @@ def dataset_card(held: Held, *, repository: str | None = None, configs: Mapping[
         UserError: a row is none of its shape, or a file that the card tells of is damaged.
 
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
     found = survey(held)
-    jinja = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,  # noqa: S701  # Markdown, in which the hub allows no scripts
-    )
-    jinja.filters |= {"cell": cell, "code": code, "quoted": quoted, "number": "{:,}".format, "dollars": dollars}
+    jinja = templates("publish", cell=cell, code=code, quoted=quoted, number="{:,}".format, dollars=dollars)
     text = jinja.get_template("dataset_card.md.jinja").render(
         **_facts(held, found), repository=repository, front_matter=_front_matter(held, found, configs or {})
     )
@@ -234,8 +224,9 @@ def _patterns(held: Held) -> list[dict[str, Any]] | None:
     if not path.exists():
         return None
     try:
-        patterns = orjson.loads(path.read_bytes())["patterns"]
-        return sorted(patterns, key=lambda one: -one["broad"]["rate"])
+        rated = orjson.loads(path.read_bytes())["prevalence"]
+        rates = [{"name": one["name"], **{level: one[level]["here"] for level in ("broad", "strict")}} for one in rated]
+        return sorted(rates, key=lambda one: -one["broad"]["rate"])
     except (orjson.JSONDecodeError, KeyError, TypeError) as error:
         todo = f"Run `habitus audit {held.study.root} {held.name}` again."
         raise UserError(f"this audit can't be read ({error!r}).", where=str(path), todo=todo) from error
@@ -258,12 +249,21 @@ def write_card(held: Held, to: Path) -> None:
         UserError: something else is there, or the dataset can't be read.
 
     """
+    write_signed(to, dataset_card(held))
+
+
+def write_signed(to: Path, text: str) -> None:
+    """Write a card; one that habitus wrote before and nobody has edited is replaced.
+
+    Raises:
+        UserError: something else is there.
+
+    """
     if to.exists() and not is_as_written(to.read_text(encoding="utf-8", errors="replace")):
         todo = "Move it away, or name another file with --to."
         raise UserError("this file was written or edited by somebody else.", where=str(to), todo=todo)
-    text = signed(dataset_card(held))
     to.parent.mkdir(parents=True, exist_ok=True)
-    to.write_text(text, encoding="utf-8")
+    to.write_text(signed(text), encoding="utf-8")
 
 
 def cell(value: Any) -> str:

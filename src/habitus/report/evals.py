@@ -55,17 +55,19 @@ def _measure(
         for arm, one in found
         if one["measures"][at]["estimate"]
     ]
-    low, high = _scale(measure["kind"], [row["estimate"] for row in rows])
+    low, high = _scale(measure, [row["estimate"] for row in rows])
     for row in rows:
         row["places"] = [_place(row["estimate"][key], low, high) for key in ("low", "value", "high")]
         row["differs"] = differs(row)
     return {key: measure[key] for key in ("key", "title", "kind", "better")} | {"rows": rows, "low": low, "high": high}
 
 
-def _scale(kind: str, estimates: Sequence[dict[str, Any]]) -> tuple[float, float]:
-    """Return the ends of the axis: 0 and 1 for shares, else what the arms span."""
-    if kind in {"rate", "share"}:
+def _scale(measure: dict[str, Any], estimates: Sequence[dict[str, Any]]) -> tuple[float, float]:
+    """Return the ends of the axis: 0 and 1 for shares, those of a scale that has some, else what the arms span."""
+    if measure["kind"] in {"rate", "share"}:
         return 0.0, 1.0
+    if scale := measure.get("scale"):
+        return float(scale[0]), float(scale[1])
     ends = [one[key] for one in estimates for key in ("low", "value", "high") if one[key] is not None] or [0.0]
     return min(*ends, 0.0), max(*ends, 0.0) or 1.0
 

@@ -5,15 +5,28 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from habitus.study import Study
 
+COUNTED = ("calls", "input_tokens", "output_tokens", "dollars", "unpriced")
+TRAINED = ("steps", "tokens", "seconds")
 
-def method(study: Study) -> dict[str, Any]:
-    """Return config, traits document and what the manifest tells."""
+
+def method(study: Study, runs: Sequence[dict[str, Any]], arms: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return config, traits document, what the manifest tells, and what training and evals took."""
     manifest = study.manifest
     made: dict[str, Any] = manifest.get("datasets", {})
+    audits: dict[str, Any] = manifest.get("audits", {})
+    # datasets that share a step have the same row of it, and audits of several datasets a row each
+    shared = {(row["step"], row["model"]): row for entry in made.values() for row in entry.get("cost", ())}
+    audited = [
+        row | {"step": f"{row['step']} ({name})" if len(audits) > 1 else row["step"]}
+        for name, entry in audits.items()
+        for row in entry.get("cost", ())
+    ]
+    cost = [*shared.values(), *audited]
     versions = {"habitus": manifest.get("habitus"), "Python": manifest.get("python")} | manifest.get("libraries", {})
     own = sorted(study.prompts.rglob("*.md")) if study.prompts.is_dir() else []
     return {
@@ -23,11 +36,34 @@ def method(study: Study) -> dict[str, Any]:
         "versions": {name: version for name, version in versions.items() if version},
         "written": manifest.get("written", ""),
         "datasets": made,
-        # datasets that share a step have the same row of it
-        "cost": list(
-            {(row["step"], row["model"]): row for entry in made.values() for row in entry.get("cost", ())}.values()
-        ),
+        "cost": cost,
+        "total": {name: sum(row[name] for row in cost) for name in COUNTED},
+        "training": _training(runs),
+        "evals": _evals(arms),
     }
+
+
+def _training(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return what each stage of training took, over all runs that are done."""
+    done = [one["run"] for one in runs if one["run"].get("done")]
+    return [
+        {"stage": stage, "runs": len(found), **{name: sum(run[name] for run in found) for name in TRAINED}}
+        for stage in dict.fromkeys(run["stage"] for run in done)
+        if (found := [run for run in done if run["stage"] == stage])
+    ]
+
+
+def _evals(arms: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return what each eval took, over all arms; no dollars where a price is not known."""
+    rows = []
+    for name in dict.fromkeys(one["name"] for arm in arms for one in arm["evals"]):
+        found = [one for arm in arms for one in arm["evals"] if one["name"] == name]
+        dollars = [one.get("dollars") for one in found]
+        known = [one for one in dollars if one is not None]
+        samples = sum(sum(one["outcomes"].values()) for one in found)
+        rows.append({"name": name, "arms": len(found), "samples": samples,
+                     "dollars": sum(known) if len(known) == len(dollars) else None})  # fmt: skip
+    return rows
 
 
 def _text(path: Path) -> str:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from habitus.errors import UserError
 from habitus.report import evals, method, pack, patterns, training
 from habitus.report.records import MOST_RECORDS, shown
 from habitus.study import write_whole
+from habitus.templates import templates
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from habitus.report.records import Shown
     from habitus.study import Study
+
+SCRIPT = Path(__file__).parent / "templates" / "page.js"
 
 
 def write_page(study: Study, most: int = MOST_RECORDS) -> Path:
@@ -36,16 +37,16 @@ def write_page(study: Study, most: int = MOST_RECORDS) -> Path:
 def page(study: Study, most: int = MOST_RECORDS) -> str:
     """Return the page; what the study has not got has no section on it."""
     datasets = shown(study, most)
-    arms = evals.arms(study)
+    arms, runs = evals.arms(study), training.runs(study)
     content: dict[str, Any] = {
         "name": study.root.resolve().name,
         "datasets": [_counts(one) for one in datasets],
         "audits": patterns.audits(study),
-        "runs": training.runs(study),
+        "runs": runs,
         "arms": arms,
         "evals": evals.by_eval(arms),
         "bundled": (study.root / "report" / "inspect" / "index.html").exists(),
-        "method": method.method(study),
+        "method": method.method(study, runs, arms),
     }
     if not any(content[part] for part in ("datasets", "audits", "runs", "arms")):
         todo = f"Begin with `habitus generate chats {study.root} --preview 5`."
@@ -54,7 +55,9 @@ def page(study: Study, most: int = MOST_RECORDS) -> str:
     content["index"] = pack.packed(pack.index(datasets, patterns.names(study))) if datasets else ""
     content["table"], content["pieces"] = pack.pieces(datasets)
     content["key"] = hashlib.sha256(f"{content['name']} {content['method']['traits']}".encode()).hexdigest()[:12]
-    return _environment().get_template("page.html.jinja").render(content)
+    content["script"], content["script_hash"] = _script()
+    jinja = templates("report", percent=_percent, number=_number, interval=_interval, grouped="{:,}".format)
+    return jinja.get_template("page.html.jinja").render(content)
 
 
 def _counts(one: Shown) -> dict[str, Any]:
@@ -69,17 +72,11 @@ def _simulated(content: dict[str, Any]) -> list[str]:
     return made + audited + measured
 
 
-def _environment() -> Environment:
-    """Return the templates' environment: whatever is data is escaped, and nothing may be missing."""
-    jinja = Environment(
-        loader=PackageLoader("habitus.report"),
-        undefined=StrictUndefined,
-        autoescape=select_autoescape(["html.jinja"]),
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    jinja.filters |= {"percent": _percent, "number": _number, "interval": _interval, "grouped": lambda n: f"{n:,}"}
-    return jinja
+def _script() -> tuple[str, str]:
+    """Return the page's script, and the hash by which its policy knows it and lets no other one run."""
+    text = SCRIPT.read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    return text, f"sha256-{digest}"
 
 
 def _percent(share: float) -> str:

@@ -29,14 +29,20 @@ def runs(study: Study) -> list[dict[str, Any]]:
 def _run(folder: Path, models: Path) -> dict[str, Any]:
     """Return one run with its mixture and its curves."""
     metrics = list(read_rows(folder / "metrics.jsonl", "step"))
+    about = orjson.loads((folder / "run.json").read_bytes())
     return {
         "name": folder.relative_to(models).as_posix(),
-        "run": orjson.loads((folder / "run.json").read_bytes()),
-        "toy": folder.relative_to(models).parts[0] == "toy",
+        "run": about,
+        "toy": folder.relative_to(models).parts[0] == "toy" or _start(about).startswith("toy:"),
         "mixture": _mixture(folder / "mixture.jsonl"),
         "loss": curves(metrics, [name for name in _names(metrics) if name == "loss" or name.endswith("_loss")]),
         "rejected": curves(metrics, [name for name in _names(metrics) if name == "rejected_weight"]),
     }
+
+
+def _start(about: dict[str, Any]) -> str:
+    """Return what a run began with, as far as it says so."""
+    return str(about.get("made_with", {}).get("start", ""))
 
 
 def _names(metrics: Sequence[dict[str, Any]]) -> list[str]:

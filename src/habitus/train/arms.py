@@ -69,12 +69,16 @@ def standing(run: Run, models: Path) -> Outcome:
     folder = models / run.arm / f"seed-{run.seed}"
     if changes := _changes(folder, run, len(run.jobs)):
         return Outcome(run, folder, "stale", changes)
+    return Outcome(run, folder, *reached(folder))
+
+
+def reached(folder: Path) -> tuple[State, str]:
+    """Return how far the run in a folder has come, whatever it was made with, and why it failed if it did."""
     if (folder / "checkpoint").exists():
-        return Outcome(run, folder, "was done")
+        return "was done", ""
     if (folder / FAILED).exists():
-        told = (folder / FAILED).read_text(encoding="utf-8").strip().rpartition("\n")[2]
-        return Outcome(run, folder, "failed", told)
-    return Outcome(run, folder, "begun" if (folder / RUN).exists() else "to do")
+        return "failed", (folder / FAILED).read_text(encoding="utf-8").strip().rpartition("\n")[2]
+    return ("begun" if (folder / RUN).exists() else "to do"), ""
 
 
 def _one(run: Run, folder: Path, models: Path, tell: Tell) -> Outcome:
