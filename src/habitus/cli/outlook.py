@@ -38,7 +38,7 @@ class Part:
     seconds: float | None = None
 
 
-def print_plan(study: Study, arms: tuple[str, ...], skip: tuple[str, ...]) -> None:
+def print_plan(study: Study, arms: tuple[str, ...], skip: tuple[str, ...], *, command: str) -> None:
     """Print where every part of the study stands, and what those that are not done will take."""
     from habitus import show
 
@@ -59,7 +59,7 @@ def print_plan(study: Study, arms: tuple[str, ...], skip: tuple[str, ...]) -> No
     for part in ahead:
         if part.stands.why:
             show.say(f"  {part.step} {part.what}: {part.stands.words}")
-    show.next_command(f"habitus run {study.root}")
+    show.next_command(command)
 
 
 def _print_asking(parts: Sequence[Part]) -> None:

@@ -56,7 +56,7 @@ def run(study: Path, *, arms: tuple[str, ...], toy: bool, dry_run: bool, skip: t
     if dry_run:
         from habitus.cli.outlook import print_plan
 
-        print_plan(opened, arms, skip)
+        print_plan(opened, arms, skip, command=f"habitus run {study}{' --toy' * toy}")
         return
     if "generate" not in skip:
         _generate(opened)
