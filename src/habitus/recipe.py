@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from collections import Counter
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
     from habitus.config import Config
     from habitus.models import AnswerSchema
+    from habitus.shards import Shards
     from habitus.study import Study
 
 OPEN_PER_CALL = 10
@@ -85,15 +87,24 @@ class Engine:
         self.models = dict(models or {})
         self.tally = Tally()
         self.stopped: BaseException | None = None
+        self.shards: Shards | None = None
+        """The other machines that records are taken through their recipes on."""
+        self.budget = config.budget
+        self.topped_up: asyncio.Event | None = None
+        """With shards: set when `budget` has moved, for which calls wait where one machine would stop."""
+        self.needs = 0.0
+        """With shards: USD that a waiting call would cost."""
         self._folder, self._export_only = folder, export_only
         self._gates: dict[str, asyncio.Semaphore] = {}
         self._bound: dict[str, Bound] = {}
         self._flying: dict[bytes, asyncio.Future[Completion]] = {}
         totals = ledger.totals()
-        self._spent_before = sum(total.dollars for total in totals)
+        self.spent = sum(total.dollars for total in totals)
+        """USD, by this process and by all whose calls are in the ledger."""
         self._means_before = {total.step: total.dollars / total.calls for total in totals}
         self.successes = 0
         self._hard_errors = 0
+        self._in_flight: Counter[str] = Counter()
 
     def bind(self, step: str, role: Role) -> Bound:
         """Return the model, settings and price with which a step is asked."""
@@ -101,6 +112,11 @@ class Engine:
             choice = self.config.choice(role, step)
             name = choice.model or "simulated/world"
             model = self._open(name)
+            if self.shards is not None and isinstance(model, ExchangeModel):
+                todo = "Leave --ray out: files are read and written on one machine."
+                raise UserError(
+                    f"{name} can't be asked from many machines.", where=self.config.place(role, step), todo=todo
+                )
             declared = choice.price.model_dump() if choice.price else None
             price = price_of(name, declared)
             if price is None and self.config.budget is not None and not name.startswith("exchange/"):
@@ -151,35 +167,39 @@ class Engine:
                     pass
         finally:
             await run.cancel()
+            if self.shards is not None:
+                await self.shards.gather()
         if self.stopped is not None:
             raise self.stopped
         run.write(final=True)
 
-    async def take(self, recipe: Callable[[In, Ask], Awaitable[Record | Drop]], record: In) -> _Outcome:
-        """Take one record through the recipe."""
-        ask = Ask(self, record)
+    async def take(
+        self, recipe: Callable[[In, Ask], Awaitable[Record | Drop]], record: In, ask: Ask | None = None
+    ) -> Outcome:
+        """Take one record through the recipe; `ask` is how it asks, where that is another way than the engine's own."""
+        ask = ask or Ask(self, record)
         try:
-            return _Outcome(await recipe(record, ask), ask.trace)
+            return Outcome(await recipe(record, ask), ask.trace)
         except Dropped as end:
-            return _Outcome(ask.drop(end.step, end.reason, end.raw), ask.trace)
+            return Outcome(ask.drop(end.step, end.reason, end.raw), ask.trace)
         except CallRefused as error:
-            return _Outcome(ask.drop(ask.now, str(error), ""), ask.trace, suspect_since=self.successes)
+            return Outcome(ask.drop(ask.now, str(error), ""), ask.trace, suspect_since=self.successes)
         except CallPending:
-            self.tally.put_off("await their answers")
+            return Outcome(None, ask.trace, put_off=("await their answers", ""))
         except CallExhausted as error:
-            self.tally.put_off("got no answer within the time allowed", str(error))
-        except _Stopped:
-            return _Outcome(None, ask.trace, stopped=True)
-        except asyncio.CancelledError:
+            return Outcome(None, ask.trace, put_off=("got no answer within the time allowed", str(error)))
+        except (asyncio.CancelledError, Unknown):
             raise
         except BaseException as error:  # noqa: BLE001  # it stops the run, which raises it
-            self.stop(error)
-            return _Outcome(None, ask.trace, stopped=True)
-        return _Outcome(None, ask.trace)
+            if not isinstance(error, _Stopped):
+                self.stop(error)
+            return Outcome(None, ask.trace, stopped=True)
 
     def stop(self, reason: BaseException) -> None:
         """Send nothing more; calls in flight may still end and are kept."""
         self.stopped = self.stopped or reason
+        if self.topped_up is not None:
+            self.topped_up.set()
         for model in self.models.values():
             if isinstance(model, HttpModel | ExchangeModel):
                 model.hang_up()
@@ -223,10 +243,11 @@ class Engine:
         """Return the model's answer and what it cost."""
         tally = self.tally.step(step)
         async with self._gates[bound.model.name]:
-            self._check_budget(step)
+            await self._afford(step)
             if self.stopped is not None:
                 raise _Stopped
             tally.in_flight += 1
+            self._in_flight[step] += 1
             try:
                 completion = await bound.model.complete(messages, params)
             except ModelUnusable as error:
@@ -237,6 +258,7 @@ class Engine:
                 raise
             finally:
                 tally.in_flight -= 1
+                self._in_flight[step] -= 1
         self.successes += 1
         self._hard_errors = 0
         tally.answered += 1
@@ -244,6 +266,7 @@ class Engine:
             tally.input_tokens += completion.usage.input_tokens
             tally.output_tokens += completion.usage.output_tokens
         dollars = cost(bound.price, completion.usage)
+        self.spent += dollars or 0.0
         tally.dollars += dollars or 0.0
         tally.unpriced += dollars is None
         return completion, dollars
@@ -262,20 +285,25 @@ class Engine:
                 )
             )
 
-    def _check_budget(self, asked: str) -> None:
-        """Stop before the call that could pass the budget, counting it and those in flight at their steps' means."""
-        budget = self.config.budget
-        if budget is None or self.stopped is not None:
-            return
-        spent = self._spent_before + self.tally.dollars
-        expected = sum((step.in_flight + (name == asked)) * self._mean(name) for name, step in self.tally.steps.items())
-        if spent >= budget or spent + expected > budget * (1 + 1e-9):
-            self.stop(
-                RunStopped(
-                    f"The budget of ${budget:.2f} is reached, or the next call would pass it (${spent:.2f} spent). "
-                    "Raise `budget` in config.yaml and run the same command to go on."
-                )
-            )
+    async def _afford(self, asked: str) -> None:
+        """Stop before the call that could pass the budget, or as a shard wait until that is raised."""
+        while self.budget is not None and self.stopped is None and not self._affords(asked):
+            if self.topped_up is not None:
+                self.needs = self._mean(asked)
+                self.topped_up.clear()
+                await self.topped_up.wait()
+                self.needs = 0.0
+            else:
+                self.stop(out_of_money(self.config.budget or 0.0, self.spent))
+
+    def _affords(self, asked: str) -> bool:
+        assert self.budget is not None
+        return self.spent < self.budget and self.committed + self._mean(asked) <= self.budget * (1 + 1e-9)
+
+    @property
+    def committed(self) -> float:
+        """What is spent, and what the calls in flight will cost at their steps' means, in USD."""
+        return self.spent + sum(number * self._mean(step) for step, number in self._in_flight.items())
 
     def _mean(self, step: str) -> float:
         """Return what a call of a step costs: in this run, in earlier ones, or at a guess on the high side."""
@@ -296,8 +324,20 @@ class Engine:
         await asyncio.gather(*(model.close() for model in self.models.values()))
 
 
+def out_of_money(budget: float, spent: float) -> RunStopped:
+    """Return what ends a run at its budget."""
+    return RunStopped(
+        f"The budget of ${budget:.2f} is reached, or the next call would pass it (${spent:.2f} spent). "
+        "Raise `budget` in config.yaml and run the same command to go on."
+    )
+
+
 class _Stopped(Exception):
     """Signal that nothing more is sent."""
+
+
+class Unknown(Exception):
+    """Signal that a record needs an answer that is not in the ledger."""
 
 
 class _Run(Generic[In]):
@@ -313,10 +353,11 @@ class _Run(Generic[In]):
     ) -> None:
         self.engine, self.recipe, self.settle, self.want = engine, recipe, settle, want
         self.records = enumerate(records)
-        self.most_open = max(100, OPEN_PER_CALL * engine.config.concurrency)
+        breadth = engine.shards.concurrency if engine.shards else engine.config.concurrency
+        self.most_open = max(100, OPEN_PER_CALL * breadth)
         self.tasks: set[asyncio.Task[None]] = set()
-        self.finished: asyncio.Queue[tuple[int, In, _Outcome]] = asyncio.Queue()
-        self.unwritten: dict[int, tuple[In, _Outcome]] = {}
+        self.finished: asyncio.Queue[tuple[int, In, Outcome]] = asyncio.Queue()
+        self.unwritten: dict[int, tuple[In, Outcome]] = {}
         self.head = 0
         self.hopeful = 0
         """Records kept, open, or to be done in a later run."""
@@ -355,10 +396,13 @@ class _Run(Generic[In]):
                     return
 
     async def _one(self, index: int, record: In) -> None:
-        self.finished.put_nowait((index, record, await self.engine.take(self.recipe, record)))
+        take = self.engine.shards.take if self.engine.shards else self.engine.take
+        self.finished.put_nowait((index, record, await take(self.recipe, record)))
 
-    def _take_in(self, index: int, record: In, outcome: _Outcome) -> None:
+    def _take_in(self, index: int, record: In, outcome: Outcome) -> None:
         self.hopeful -= isinstance(outcome.result, Drop)
+        if outcome.put_off:
+            self.engine.tally.put_off(*outcome.put_off)
         self.unwritten[index] = record, outcome
 
     def write(self, *, final: bool) -> None:
@@ -400,9 +444,12 @@ def _rare_collections() -> Generator[None]:
 
 @asynccontextmanager
 async def open_engine(
-    study: Study, *, config: Config | None = None, export_only: bool = False
+    study: Study, *, config: Config | None = None, export_only: bool = False, ray: str | None = None
 ) -> AsyncGenerator[Engine]:
-    """Open a study's prompts, ledger and models, and close them however the run ends."""
+    """Open a study's prompts, ledger and models, and close them however the run ends.
+
+    With `ray`, the address of a cluster, or nothing for one on this machine, records are taken through recipes there.
+    """
     config = config or study.config
     prompts = Prompts(study.prompts if study.prompts.is_dir() else None)
     prompts.check_overrides()
@@ -410,18 +457,31 @@ async def open_engine(
         if step not in prompts.names:
             hint = nearest(step, prompts.names)
             raise UserError(f"there is no step '{step}'.{hint}", where=str(study.root / "config.yaml"))
-    engine = Engine(config, prompts, Ledger(study.ledger), folder=study.root, export_only=export_only)
+    ledger = Ledger(study.ledger)
+    for left in study.shards:  # a run on many machines was killed
+        ledger.absorb(left)
+    engine = Engine(config, prompts, ledger, folder=study.root, export_only=export_only)
     try:
+        if ray is not None:
+            from habitus.shards import open_shards
+
+            engine.shards = await open_shards(engine, study.root, ray)
         yield engine
     finally:
+        if engine.shards is not None:
+            engine.shards.close()
         await engine.close()
 
 
-@dataclass(frozen=True, slots=True)
-class _Outcome:
+@dataclass(slots=True)
+class Outcome:
+    """What became of one record."""
+
     result: Record | Drop | None
     """None: to be done in a later run."""
     trace: list[Step]
     suspect_since: int | None = None
     """A refused call: the count of successes by then. Until there is another, the model may be at fault."""
     stopped: bool = False
+    put_off: tuple[str, str] | None = None
+    """Why it is left for a later run, and what was said."""
