@@ -21,7 +21,7 @@ VERBS = {"traits", "generate", "audit", "train", "evaluate", "report", "publish"
 LAYERS: list[set[str]] = [
     {"errors", "records", "settings", "settings_train", "config", "shapes", "sources", "quotes"},
     {"study", "prompts", "models", "show", "show_audit", "show_train", "show_evals"},
-    {"recipe", "ask", "tally", "forecast"},
+    {"recipe", "ask", "tally", "forecast", "shards"},
     VERBS,
     {"cli"},
     {"__main__"},
@@ -165,6 +165,8 @@ def test_the_help_comes_up_without_the_heavy_modules() -> None:
         "datasets",
         "pyarrow",
         "rich",
+        "ray",
+        "daft",
     )
     script = f"""
 import sys
