@@ -111,6 +111,7 @@ def open_model(name: str, config: Config, *, folder: Path, export_only: bool = F
             total_timeout=config.total_timeout,
             response_format=own.response_format if own else "json_schema",
             headers=own.headers if own else {},
+            replicas=own.replicas if own else (),
         )
     if provider == "simulated":
         from habitus.models.simulated import SimulatedModel
