@@ -20,7 +20,8 @@ from habitus.errors import UserError
 from habitus.models import Completion, Params
 from habitus.models.ledger import Ledger, call_key
 from habitus.prompts import Prompts
-from habitus.recipe import Engine, Outcome, Unknown, out_of_money
+from habitus.recipe import OPEN_PER_CALL, Engine, Outcome, Unknown, out_of_money
+from habitus.records import BLOCK
 from habitus.tally import Tally
 
 if TYPE_CHECKING:
@@ -35,8 +36,9 @@ if TYPE_CHECKING:
 
     Recipe = Callable[[Any, Ask], Awaitable[Record | Drop]]
 
-SHARED = frozenset({"chats/plan", "documents/plan", "documents/genres"})
-"""Steps whose calls several records have in common: they are made once, where the command was typed."""
+SHARED = frozenset({"documents/genres"})
+"""Steps whose calls any records may have in common: made once, where the command was typed. A plan is common only to
+the records of one block, which go to the same shard."""
 MOST_SHARDS = 32
 """One engine makes thousands of calls a second, and as many as this keep the run itself busy."""
 OWN_SHARE = 8
@@ -320,26 +322,39 @@ class Shards:
         self.run = 1
         self.recipe: Any = None
         self._given: Recipe | None = None
+        self._fruitless = 0
+        """Records in a row, by now, of which the ledger knew nothing."""
+        self._last: tuple[int, _Link] | None = None
         self._watches = [asyncio.create_task(link.watch()) for link in self.links]
 
     async def take(self, recipe: Recipe, record: Any) -> Outcome:
         """Take one record through the recipe: as far as the ledger and shared calls go here, and then in a shard."""
         known: dict[bytes, Completion] = {}
-        view = View(self.engine, known, ahead=True)
-        try:
-            outcome = await self.engine.take(recipe, record, _ask(view, record))
-        except Unknown:
-            if self.engine.stopped is not None:
-                return Outcome(None, [], stopped=True)
-        else:
-            self.engine.tally.add(view.tally)
-            return outcome
+        if self._fruitless <= max(100, OPEN_PER_CALL * self.concurrency):
+            view = View(self.engine, known, ahead=True)
+            try:
+                outcome = await self.engine.take(recipe, record, _ask(view, record))
+            except Unknown:
+                # Records of a run that was killed lie closer together than so many are open.
+                self._fruitless = 0 if known else self._fruitless + 1
+            else:
+                self.engine.tally.add(view.tally)
+                return outcome
+        if self.engine.stopped is not None:
+            return Outcome(None, [], stopped=True)
         try:
             self._sent(recipe)
         except Exception as error:  # noqa: BLE001  # the run is told, whatever it was
             self.engine.stop(_lost(error))
             return Outcome(None, [], stopped=True)
-        return await min(self.links, key=lambda link: link.open).take(record, known)
+        return await self._home(record).take(record, known)
+
+    def _home(self, record: Any) -> _Link:
+        """Return the shard with the least in hand, or that of the record before where both are of one block."""
+        block = getattr(record, "index", -1) // BLOCK
+        if self._last is None or block < 0 or self._last[0] != block:
+            self._last = block, min(self.links, key=lambda link: link.open)
+        return self._last[1]
 
     def _sent(self, recipe: Recipe) -> None:
         """Bring a recipe to where shards find it."""
@@ -380,6 +395,7 @@ class Shards:
         """Make the shards' ledgers of a run part of the study's."""
         done = await asyncio.gather(*(link.finish() for link in self.links))
         self.run += 1
+        self._fruitless, self._last = 0, None
         numbers = [path.name.rpartition("-")[0] for path in done if path is not None]
         for path in sorted((self.root / "shards").glob("*.db")):
             if path.name.rpartition("-")[0] in numbers:
