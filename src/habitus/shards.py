@@ -306,8 +306,8 @@ class Shards:
     there is.
     """
 
-    def __init__(self, engine: Engine, root: Path, actor: Any, number: int) -> None:
-        config = engine.config
+    def __init__(self, engine: Engine, root: Path, actor: Any, number: int, *, address: str) -> None:
+        self.address, config = address, engine.config
         self.engine, self.root, self.concurrency = engine, root.resolve(), config.concurrency
         own = max(1, config.concurrency // OWN_SHARE)
         number = min(number, config.concurrency - own)
@@ -447,7 +447,7 @@ async def open_shards(engine: Engine, root: Path, address: str) -> Shards:
         max_concurrency=10_000,
         scheduling_strategy="SPREAD",
     )
-    return Shards(engine, root, actor, number)
+    return Shards(engine, root, actor, number, address=address)
 
 
 def _ask(view: View, record: Planned) -> Ask:

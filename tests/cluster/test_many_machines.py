@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from contextlib import closing
@@ -74,6 +76,30 @@ def test_an_audit_on_many_machines_finds_what_one_does(nodes: Nodes, tmp_path: P
 
     assert same(tmp_path / "one", tmp_path / "many", "audit/harbour", "scans", "patterns", "matches", "repeated")
     assert keys(tmp_path / "one") == keys(tmp_path / "many")
+
+
+def test_near_duplicates_found_by_the_machines_of_a_cluster_are_those_found_here(nodes: Nodes, tmp_path: Path) -> None:
+    pytest.importorskip("daft")
+    # In a process of its own: Daft takes one runner for good.
+    script = f"""
+import numpy as np, ray
+from pathlib import Path
+from habitus.generate import dedup
+from habitus.generate.compare import Compared
+dedup.EXACT_ROWS = 0
+rng = np.random.default_rng(7)
+vectors = rng.standard_normal((40, 16))[rng.integers(0, 40, 800)] + rng.standard_normal((800, 16)) * 0.3
+vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+ids = list(map(str, range(800)))
+ray.init({nodes.address!r}, log_to_driver=False)
+elsewhere = Compared(Path({str(tmp_path)!r}) / "vectors", {nodes.address!r})
+found = dedup.deduplicate(ids, vectors, threshold=0.85, compare=elsewhere)
+assert found == dedup.deduplicate(ids, vectors, threshold=0.85), "other twins"
+assert found.removed
+"""
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+
+    assert ended.returncode == 0, ended.stderr
 
 
 def test_a_budget_holds_over_all_shards_and_the_command_goes_on_when_it_is_raised(nodes: Nodes, tmp_path: Path) -> None:
