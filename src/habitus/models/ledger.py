@@ -221,7 +221,7 @@ class Ledger:
         try:
             self._writer.execute("ATTACH ? AS other", (str(other),))
             found = self._writer.execute("SELECT id, key FROM other.calls ORDER BY id").fetchall()
-            fresh = list(enumerate(((row, key) for row, key in found if key not in self._rows), start=self._next))
+            fresh = list(enumerate(((row, key) for row, key in found if key not in self), start=self._next))
             with self._writer:
                 self._writer.execute(
                     "INSERT INTO systems SELECT * FROM other.systems WHERE true ON CONFLICT DO NOTHING"
