@@ -59,8 +59,8 @@ class Outcome:
     """What a simulation came to."""
 
     wall: float
-    rate: float
-    """Records a second between the first quarter and the last."""
+    busy: float
+    """Share of the calls that may be in flight which are, between the first quarter of the time and the last."""
 
 
 def simulate(
@@ -74,7 +74,7 @@ def simulate(
     events: list[tuple[float, int, int, list[float]]] = []
     free, opened, flying, now, number = [0.0] * shards, 0, 0, 0.0, 0
     open_now = 0
-    ended: list[float] = []
+    ended: list[tuple[float, float]] = []
     while True:
         while opened < records and open_now < max(100, OPEN_PER_CALL * in_flight):
             waiting.append((opened % shards, drawn()))
@@ -86,16 +86,16 @@ def simulate(
             number += 1
             heapq.heappush(events, (now + left[0], number, shard, left))
         if not events:
-            quarter = records // 4
-            return Outcome(now, 2 * quarter / (ended[3 * quarter] - ended[quarter]))
+            middle = sum(took for at, took in ended if now / 4 < at <= 3 * now / 4)
+            return Outcome(now, middle / (now / 2) / in_flight)
         now, _, shard, left = heapq.heappop(events)
         if shard < 0:  # the engine is through with it
             waiting.append((-shard - 1, left))
             continue
         flying -= 1
+        ended.append((now, left[0]))
         if len(left) == 1:
             open_now -= 1
-            ended.append(now)
             continue
         free[shard] = max(free[shard], now) + each
         number += 1
@@ -205,15 +205,15 @@ def planned(arguments: argparse.Namespace, cost: dict[str, float]) -> None:
     scale = tokens_out / rows / arguments.speed / sum(latencies)
     latencies = [one * scale for one in latencies]
     print(
-        f"\n{'replicas':>10}{'in flight':>11}{'rows/s':>9}{'of ideal':>10}{'days':>8}{'the run, CPU days':>19}{'to fill and drain':>19}"
+        f"\n{'replicas':>10}{'in flight':>11}{'rows/s':>9}{'busy':>10}{'days':>8}{'the run, CPU days':>19}{'to fill and drain':>19}"
     )
     for replicas in sorted({8, 32, arguments.replicas}):
         most = replicas * arguments.in_flight
         number = 30 * most
         found = simulate(number, drawing(latencies), most, shards=min(32, most), each=0.0005)
-        ideal = most / sum(latencies)
-        print(f"{replicas:>10}{most:>11,}{found.rate:>9.1f}{found.rate / ideal:>10.0%}{rows / found.rate / 86400:>8.1f}"
-              f"{rows * cost['row'] / 86400:>19.1f}{found.wall - number / found.rate:>17.0f} s", flush=True)  # fmt: skip
+        rate = found.busy * most / sum(latencies)
+        print(f"{replicas:>10}{most:>11,}{rate:>9.1f}{found.busy:>10.0%}{rows / rate / 86400:>8.1f}"
+              f"{rows * cost['row'] / 86400:>19.1f}{found.wall - number / rate:>17.0f} s", flush=True)  # fmt: skip
     print(
         f"\non disk: {rows * cost['files'] / 1e12:.1f} TB of rows and traces, {calls * cost['ledger'] / 1e12:.1f} TB of ledger"
     )

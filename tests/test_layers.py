@@ -21,7 +21,7 @@ VERBS = {"traits", "generate", "audit", "train", "evaluate", "report", "publish"
 LAYERS: list[set[str]] = [
     {"errors", "records", "settings", "settings_train", "config", "shapes", "sources", "quotes"},
     {"study", "prompts", "models", "show", "show_audit", "show_train", "show_evals"},
-    {"recipe", "ask", "tally", "forecast", "shards"},
+    {"recipe", "ask", "tally", "forecast", "shard", "shards"},
     VERBS,
     {"cli"},
     {"__main__"},

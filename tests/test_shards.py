@@ -13,7 +13,8 @@ from habitus.models import Completion, Params, Usage
 from habitus.models.ledger import Call, Ledger, call_key
 from habitus.prompts import Prompts
 from habitus.recipe import Engine
-from habitus.shards import Shard, Shards, Standing
+from habitus.shard import Shard, Standing
+from habitus.shards import Shards
 from habitus.study import Study
 from studies import calls, habitus, make
 
