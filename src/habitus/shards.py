@@ -41,8 +41,8 @@ class _Link:
 
     def __init__(self, shards: Shards, actor: Any) -> None:
         self.shards, self.actor = shards, actor
-        self.open = 0
-        """Records that it has in hand."""
+        self.meant = self.open = 0
+        """Records that are for it, and those that it has in hand."""
         self.claim = 0.0
         """USD that it may spend or has spent in this run."""
         self.standing = Standing(0)
@@ -163,6 +163,14 @@ class Shards:
 
     async def take(self, recipe: Recipe, record: Any) -> Outcome:
         """Take one record through the recipe: as far as the ledger and shared calls go here, and then in a shard."""
+        link = self._home(record)
+        link.meant += 1
+        try:
+            return await self._taken(recipe, record, link)
+        finally:
+            link.meant -= 1
+
+    async def _taken(self, recipe: Recipe, record: Any, link: _Link) -> Outcome:
         known: dict[bytes, Completion] = {}
         if self._fruitless <= max(100, OPEN_PER_CALL * self.concurrency):
             view = View(self.engine, known, ahead=True)
@@ -181,13 +189,13 @@ class Shards:
         except Exception as error:  # noqa: BLE001  # the run is told, whatever it was
             self.engine.stop(_lost(error))
             return Outcome(None, [], stopped=True)
-        return await self._home(record).take(record, known)
+        return await link.take(record, known)
 
     def _home(self, record: Any) -> _Link:
         """Return the shard with the least in hand, or that of the record before where both are of one block."""
         block = getattr(record, "index", -1) // BLOCK
         if self._last is None or block < 0 or self._last[0] != block:
-            self._last = block, min(self.links, key=lambda link: link.open)
+            self._last = block, min(self.links, key=lambda link: link.meant)
         return self._last[1]
 
     def _sent(self, recipe: Recipe) -> None:
