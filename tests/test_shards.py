@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from habitus import shards
 from habitus.config import Config
 from habitus.errors import ModelUnusable, RunStopped, UserError
 from habitus.models import Completion, Params, Usage
@@ -14,7 +15,7 @@ from habitus.models.ledger import Call, Ledger, call_key
 from habitus.prompts import Prompts
 from habitus.recipe import Engine
 from habitus.shard import Shard, Standing
-from habitus.shards import Shards
+from habitus.shards import Shards, _Link
 from habitus.study import Study
 from studies import calls, habitus, make
 
@@ -29,6 +30,11 @@ def call(question: str, system: str = "You keep the lighthouse.") -> Call:
     return Call(
         call_key("lab/owl", messages, params), "chats/draft", "chat-1", "lab/owl", messages, params, answer, 0.25
     )
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shards, "EVERY", 0.01)
 
 
 async def write(path: Path, *questions: str, of_shard: bool = False) -> Path:
@@ -170,6 +176,28 @@ def test_the_run_ends_when_all_who_have_work_wait_for_more_than_there_is(tmp_pat
     lent.shards.share_out()
 
     assert isinstance(engine.stopped, RunStopped)
+
+
+async def test_a_shard_that_was_just_begun_again_is_still_held_to_what_it_had_spent(tmp_path: Path) -> None:
+    told = iter([Standing(1, "first", committed=0.6), Standing(1), Standing(1, "second", committed=0.7)])
+    lent = Lent(tmp_path, 1.0, 0)
+    held: list[float] = []
+    seen = asyncio.Event()
+
+    async def stand(run: int, budget: float, *, stop: bool) -> Standing:
+        held.append(lent.shards.links[0].standing.committed)
+        if len(held) == 3:
+            seen.set()
+        return next(told)
+
+    lent.shards.run = 1
+    link = _Link(lent.shards, SimpleNamespace(stand=SimpleNamespace(remote=stand)))
+    lent.shards.links = [link]
+    watch = asyncio.create_task(link.watch())
+    await seen.wait()
+    watch.cancel()
+
+    assert held == [0.0, 0.6, 0.6]
 
 
 def test_one_call_at_a_time_needs_no_cluster(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

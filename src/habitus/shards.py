@@ -104,8 +104,9 @@ class _Link:
                 shards.engine.stop(_lost(error))
                 return
             if run == shards.run:
-                self.note(standing)
-                self.claim = max(standing.committed, budget or 0.0)
+                if standing.process:  # one that was just begun again does not know yet what it has spent
+                    self.note(standing)
+                self.claim = max(self.standing.committed, budget or 0.0)
                 shards.share_out()
             await asyncio.sleep(EVERY)
 

@@ -5,12 +5,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from habitus import shards
 from habitus.generate import compare, dedup
 from habitus.generate.dedup import deduplicate
 from studies import habitus, make
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from habitus.recipe import Engine
 
 pytest.importorskip("daft")
 
@@ -40,6 +43,19 @@ def test_daft_finds_the_same_twins_as_numpy_at_every_threshold(
     assert not any(tmp_path.iterdir())
 
 
+class Alone:
+    """Shards that take every record where the command was typed."""
+
+    address = ""
+
+    def __init__(self, engine: Engine, root: Path) -> None:
+        self.root, self.take, self.concurrency = root, engine.take, engine.config.concurrency
+
+    async def gather(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
 def test_a_command_on_a_cluster_compares_large_datasets_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
@@ -48,12 +64,15 @@ def test_a_command_on_a_cluster_compares_large_datasets_there(tmp_path: Path, mo
             asked.append(self.folder.name)
             return super().__call__(*arguments)
 
+    async def opened(engine: Engine, root: Path, address: str) -> Alone:
+        return Alone(engine, root)
+
     one, many = (make(tmp_path / name, chats={"count": 20}) for name in ("one", "many"))
     monkeypatch.setattr(compare, "Compared", Noted)
     monkeypatch.setattr(compare, "FEWEST_ROWS", 1)
+    monkeypatch.setattr(shards, "open_shards", opened)
     assert habitus("generate", "chats", one) == 0
     assert asked == []
-    pytest.importorskip("ray")
     assert habitus("generate", "chats", many, "--ray") == 0
 
     assert "vectors" in asked

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +26,8 @@ FEWEST_ROWS = 20_000
 """Rows that one core compares sooner than the work is shared out."""
 AT_ONCE = 8
 """Comparisons that a core takes up together."""
+_LOADING = threading.Lock()
+"""Python 3.11 can't read the headers of array files in two threads at once."""
 
 
 class Compared:
@@ -75,9 +78,14 @@ class Compared:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-@lru_cache(maxsize=2)
 def _walk(folder: str, settled: int, floor: float) -> _Walk:
-    """Return a walk as it stands at the beginning of a block, from the files."""
+    """Return a walk as it stands at the beginning of a block."""
+    with _LOADING:
+        return _loaded(folder, settled, floor)
+
+
+@lru_cache(maxsize=2)
+def _loaded(folder: str, settled: int, floor: float) -> _Walk:
     walk = _Walk.__new__(_Walk)
     walk.floor, walk.settled = floor, settled
     walk.vectors, walk.short = (np.load(Path(folder) / f"{name}.npy", mmap_mode="r") for name in ("vectors", "short"))
