@@ -39,6 +39,7 @@ bench: .venv/test.stamp         ## every benchmark, each with its bar
 	$(BIN)/python benchmarks/train.py --check
 	$(BIN)/python benchmarks/toy_study.py --check
 	$(BIN)/python benchmarks/core.py --check
+	$(BIN)/python benchmarks/scale.py --check
 
 .venv/demo.stamp: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

@@ -14,7 +14,7 @@ from habitus.recipe import Engine
 from habitus.records import Record
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Sequence
     from pathlib import Path
 
     from habitus.ask import Ask
@@ -59,14 +59,16 @@ async def single(row: Row, ask: Ask) -> Row:
 
 
 @asynccontextmanager
-async def engine(root: Path, url: str, concurrency: int, **settings: float) -> AsyncGenerator[Engine]:
-    """Open an engine on a study in `root` that asks the server at `url`."""
+async def engine(
+    root: Path, url: str, concurrency: int, *, replicas: Sequence[str] = (), **settings: float
+) -> AsyncGenerator[Engine]:
+    """Open an engine on a study in `root` that asks the server at `url`, or one of several."""
     prompts = root / "prompts" / "chain"
     prompts.mkdir(parents=True, exist_ok=True)
     for step in STEPS:
         (prompts / f"{step}.md").write_text(PROMPT.format(brief=BRIEF, step=step))
     config = Config.model_validate({
-        "providers": {"local": {"base_url": url}},
+        "providers": {"local": {"base_url": url, "replicas": list(replicas)}},
         "models": {"default": "local/canned"},
         "concurrency": concurrency,
         **settings,

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 # Read when the libraries are imported: they would ask their hub for news otherwise.
 os.environ |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+os.environ |= {"DO_NOT_TRACK": "true", "RAY_USAGE_STATS_ENABLED": "0"}
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

@@ -33,7 +33,7 @@ LAYERS: list[set[str]] = [
         "templates",
     },
     {"study", "prompts", "models", "show", "show_audit", "show_train", "show_evals", "show_record"},
-    {"recipe", "ask", "tally", "forecast", "budget", "cast"},
+    {"recipe", "ask", "tally", "forecast", "budget", "cast", "shard", "shards"},
     VERBS,
     {"cli"},
     {"__main__"},
@@ -177,6 +177,8 @@ def test_the_help_comes_up_without_the_heavy_modules() -> None:
         "datasets",
         "pyarrow",
         "rich",
+        "ray",
+        "daft",
     )
     script = f"""
 import sys

@@ -14,7 +14,8 @@ Whatever is not in this tree is a defect of habitus and keeps its traceback.
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -37,6 +38,10 @@ class UserError(Exception):
         place = f"{self.where}: " if self.where else ""
         advice = f" {self.todo}" if self.todo else ""
         return f"{place}{self.what}{advice}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let it travel between machines."""
+        return partial(type(self), self.what, where=self.where, todo=self.todo), ()
 
 
 class ModelUnusable(UserError):

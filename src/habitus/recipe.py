@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from habitus.ask import Ask, Dropped, Planned, Step
-from habitus.budget import Budget
+from habitus.budget import Budget, out_of_money
 from habitus.cast import Cast
 from habitus.errors import (
     CallExhausted,
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from habitus.config import Config
     from habitus.models import AnswerSchema
     from habitus.models.http import HttpModel
+    from habitus.shards import Shards
     from habitus.study import Study
 
 OPEN_PER_CALL = 10
@@ -83,12 +84,23 @@ class Engine:
         self.budget = Budget(config.budget, ledger.totals(), self.tally, self.jobs)
         self.cast = Cast(config, self.budget, self.tally, self.jobs, folder=folder, export_only=export_only)
         self.cast.models |= models or {}
+        self.shards: Shards | None = None
+        """The other machines that records are taken through their recipes on."""
         self.successes = 0
         self._hard_errors = 0
 
     def bind(self, step: str, role: Role, *, batch: bool | None = None) -> Bound:
         """Return the model, settings and price with which a step is asked, as `Cast.bind` has it."""
-        return self.cast.bind(step, role, batch=batch)
+        bound = self.cast.bind(step, role, batch=batch)
+        if self.shards is not None and isinstance(bound.model, ExchangeModel):
+            what, todo = f"{bound.model.name} can't be asked", "files are read and written on one machine."
+        elif self.shards is not None and self.config.choice(role, step).batch:
+            what, todo = "batch jobs can't be sent", "one machine sends them, and they need no more."
+        else:
+            return bound
+        raise UserError(
+            f"{what} from many machines.", where=self.config.place(role, step), todo=f"Leave --ray out: {todo}"
+        )
 
     def endpoint(self, name: str) -> HttpModel:
         """Return an endpoint that gives embeddings, opened once and closed with the engine."""
@@ -123,35 +135,38 @@ class Engine:
                     pass
         finally:
             await run.cancel()
+            if self.shards is not None:
+                await self.shards.gather()
         if self.stopped is not None:
             raise self.stopped
         run.write(final=True)
 
-    async def take(self, recipe: Callable[[In, Ask], Awaitable[Record | Drop]], record: In) -> _Outcome:
-        """Take one record through the recipe."""
-        ask = Ask(self, record)
+    async def take(
+        self, recipe: Callable[[In, Ask], Awaitable[Record | Drop]], record: In, ask: Ask | None = None
+    ) -> Outcome:
+        """Take one record through the recipe; `ask` is how it asks, where that is another way than the engine's own."""
+        ask = ask or Ask(self, record)
         try:
-            return _Outcome(await recipe(record, ask), ask.trace)
+            return Outcome(await recipe(record, ask), ask.trace)
         except Dropped as end:
-            return _Outcome(ask.drop(end.step, end.reason, end.raw), ask.trace)
+            return Outcome(ask.drop(end.step, end.reason, end.raw), ask.trace)
         except CallRefused as error:
-            return _Outcome(ask.drop(ask.now, str(error), ""), ask.trace, suspect_since=self.successes)
+            return Outcome(ask.drop(ask.now, str(error), ""), ask.trace, suspect_since=self.successes)
         except CallPending:
-            self.tally.put_off("await their answers")
+            return Outcome(None, ask.trace, put_off=("await their answers", ""))
         except CallExhausted as error:
-            self.tally.put_off("got no answer within the time allowed", str(error))
-        except _Stopped:
-            return _Outcome(None, ask.trace, stopped=True)
-        except asyncio.CancelledError:
+            return Outcome(None, ask.trace, put_off=("got no answer within the time allowed", str(error)))
+        except (asyncio.CancelledError, Unknown):
             raise
         except BaseException as error:  # noqa: BLE001  # it stops the run, which raises it
-            self.stop(error)
-            return _Outcome(None, ask.trace, stopped=True)
-        return _Outcome(None, ask.trace)
+            if not isinstance(error, _Stopped):
+                self.stop(error)
+            return Outcome(None, ask.trace, stopped=True)
 
     def stop(self, reason: BaseException) -> None:
         """Send nothing more; calls in flight may still end and are kept."""
         self.stopped = self.stopped or reason
+        self.budget.changed()
         self.cast.hang_up(collect=isinstance(self.stopped, RunStopped))
 
     async def complete(
@@ -204,11 +219,12 @@ class Engine:
         tally = self.tally.step(step)
         async with bound.gate:
             batch = bound.model if isinstance(bound.model, BatchModel) else None
-            if batch is None and self.stopped is None and (refusal := self.budget.refusal(step)):
-                self.stop(refusal)
+            if batch is None:
+                await self._afford(step)
             if self.stopped is not None:
                 raise _Stopped
             tally.in_flight += batch is None
+            self.budget.in_flight[step] += batch is None
             tally.waiting += batch is not None
             try:
                 if batch is not None:
@@ -223,6 +239,7 @@ class Engine:
                 raise
             finally:
                 tally.in_flight -= batch is None
+                self.budget.in_flight[step] -= batch is None
                 tally.waiting -= batch is not None
         self.successes += 1
         self._hard_errors = 0
@@ -231,6 +248,7 @@ class Engine:
             tally.input_tokens += completion.usage.input_tokens
             tally.output_tokens += completion.usage.output_tokens
         dollars = cost(bound.price, completion.usage)
+        self.budget.spent += dollars or 0.0
         tally.dollars += dollars or 0.0
         tally.unpriced += dollars is None
         return completion, dollars
@@ -249,6 +267,14 @@ class Engine:
                 )
             )
 
+    async def _afford(self, step: str) -> None:
+        """Stop before the call that could pass the budget, or as a shard wait until that is raised."""
+        while self.stopped is None and not self.budget.affords(step):
+            if self.budget.topped_up is None:
+                self.stop(out_of_money(self.config.budget or 0.0, self.budget.spent))
+            else:
+                await self.budget.wait_for(step)
+
     @property
     def exchanges(self) -> list[ExchangeModel]:
         """The models whose requests and answers go as files."""
@@ -266,6 +292,10 @@ class _Stopped(Exception):
     """Signal that nothing more is sent."""
 
 
+class Unknown(Exception):
+    """Signal that a record needs an answer that is not in the ledger."""
+
+
 class _Run(Generic[In]):
     """The records of one `Engine.run`: those open, those finished, and how far they are written."""
 
@@ -279,11 +309,12 @@ class _Run(Generic[In]):
     ) -> None:
         self.engine, self.recipe, self.settle, self.want = engine, recipe, settle, want
         self.records = enumerate(records)
+        breadth = engine.shards.concurrency if engine.shards else engine.config.concurrency
         many = OPEN_IN_BATCH if engine.config.in_batch or engine.jobs.open else 100
-        self.most_open = max(many, OPEN_PER_CALL * engine.config.concurrency)
+        self.most_open = max(many, OPEN_PER_CALL * breadth)
         self.tasks: set[asyncio.Task[None]] = set()
-        self.finished: asyncio.Queue[tuple[int, In, _Outcome]] = asyncio.Queue()
-        self.unwritten: dict[int, tuple[In, _Outcome]] = {}
+        self.finished: asyncio.Queue[tuple[int, In, Outcome]] = asyncio.Queue()
+        self.unwritten: dict[int, tuple[In, Outcome]] = {}
         self.head = 0
         self.hopeful = 0
         """Records kept, open, or to be done in a later run."""
@@ -322,15 +353,18 @@ class _Run(Generic[In]):
                     return
 
     async def _one(self, index: int, record: In) -> None:
+        take = self.engine.shards.take if self.engine.shards else self.engine.take
         self.engine.tally.records += 1
         try:
-            outcome = await self.engine.take(self.recipe, record)
+            outcome = await take(self.recipe, record)
         finally:
             self.engine.tally.records -= 1
         self.finished.put_nowait((index, record, outcome))
 
-    def _take_in(self, index: int, record: In, outcome: _Outcome) -> None:
+    def _take_in(self, index: int, record: In, outcome: Outcome) -> None:
         self.hopeful -= isinstance(outcome.result, Drop)
+        if outcome.put_off:
+            self.engine.tally.put_off(*outcome.put_off)
         self.unwritten[index] = record, outcome
 
     def write(self, *, final: bool) -> None:
@@ -372,9 +406,12 @@ def _rare_collections() -> Generator[None]:
 
 @asynccontextmanager
 async def open_engine(
-    study: Study, *, config: Config | None = None, export_only: bool = False
+    study: Study, *, config: Config | None = None, export_only: bool = False, ray: str | None = None
 ) -> AsyncGenerator[Engine]:
-    """Open a study's prompts, ledger and models, and close them however the run ends."""
+    """Open a study's prompts, ledger and models, and close them however the run ends.
+
+    With `ray`, the address of a cluster, or nothing for one on this machine, records are taken through recipes there.
+    """
     config = config or study.config
     prompts = Prompts(study.prompts if study.prompts.is_dir() else None)
     prompts.check_overrides()
@@ -382,18 +419,31 @@ async def open_engine(
         if step not in prompts.names:
             hint = nearest(step, prompts.names)
             raise UserError(f"there is no step '{step}'.{hint}", where=str(study.root / "config.yaml"))
-    engine = Engine(config, prompts, Ledger(study.ledger), folder=study.root, export_only=export_only)
+    ledger = Ledger(study.ledger)
+    for left in study.shards:  # a run on many machines was killed
+        ledger.absorb(left)
+    engine = Engine(config, prompts, ledger, folder=study.root, export_only=export_only)
     try:
+        if ray is not None:
+            from habitus.shards import open_shards
+
+            engine.shards = await open_shards(engine, study.root, ray)
         yield engine
     finally:
+        if engine.shards is not None:
+            engine.shards.close()
         await engine.close()
 
 
-@dataclass(frozen=True, slots=True)
-class _Outcome:
+@dataclass(slots=True)
+class Outcome:
+    """What became of one record."""
+
     result: Record | Drop | None
     """None: to be done in a later run."""
     trace: list[Step]
     suspect_since: int | None = None
     """A refused call: the count of successes by then. Until there is another, the model may be at fault."""
     stopped: bool = False
+    put_off: tuple[str, str] | None = None
+    """Why it is left for a later run, and what was said."""

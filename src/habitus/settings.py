@@ -101,6 +101,9 @@ class Provider(Section):
     """An OpenAI-compatible endpoint of your own."""
 
     base_url: str = Field(pattern=r"^https?://", description="up to and including /v1")
+    replicas: list[str] = Field(
+        [], description="the `base_url` of further servers of the same models; a call goes to the one least busy"
+    )
     key: str | None = Field(None, description="the environment variable that holds the key; none for open servers")
     response_format: Literal["json_schema", "json_object", "none"] = Field(
         "json_schema", description="how the endpoint is told the shape of an answer; the prompt tells it in any case"

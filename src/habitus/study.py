@@ -120,6 +120,11 @@ class Study:
         """Every call that was ever paid for."""
         return self.root / "ledger.db"
 
+    @property
+    def shards(self) -> list[Path]:
+        """The ledgers of a run on many machines that are not yet part of the study's own."""
+        return sorted((self.root / "shards").glob("*.db"))
+
     def dataset(self, name: str) -> Dataset:
         """Return the files of a generated dataset, whether or not they exist yet."""
         return Dataset(self.root / name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -40,6 +40,11 @@ class StepTally:
     dollars: float = 0.0
     unpriced: int = 0
 
+    def add(self, other: StepTally, *, times: int = 1) -> None:
+        """Add another's numbers to these, or with `times=-1` take them away."""
+        for one in fields(self):
+            setattr(self, one.name, getattr(self, one.name) + times * getattr(other, one.name))
+
 
 @dataclass(slots=True)
 class Tally:
@@ -66,6 +71,11 @@ class Tally:
     def step(self, name: str) -> StepTally:
         """Return the tally of a step, new where it has none."""
         return self.steps.setdefault(name, StepTally())
+
+    def add(self, other: Tally, *, times: int = 1) -> None:
+        """Add another's steps to these, or with `times=-1` take them away."""
+        for name, step in other.steps.items():
+            self.step(name).add(step, times=times)
 
     @property
     def busy(self) -> bool:

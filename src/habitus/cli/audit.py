@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from habitus.cli.arguments import RAY
 from habitus.cli.running import interruptible, tell_exchanges, tell_jobs, tell_waiting
 from habitus.errors import RunStopped, UserError
 
@@ -80,6 +81,7 @@ def audit() -> None:
 @click.option("--hints/--no-hints", default=None, help="Tell the readers what was counted.  [default: no]")
 @click.option("--dry-run", is_flag=True, help="Print what the passes with a model would take, and stop.")
 @click.option("--export-only", is_flag=True, help="With exchange/ models: write the requests and stop.")
+@RAY
 @click.option("--most", default=25, show_default=True, type=click.IntRange(min=1), help="Counted findings to list.")
 @click.option("--fail-above", type=click.FloatRange(0, 1), help="Exit with 1 if a pattern is above this rate.")
 @click.option("--strict", is_flag=True, help="For that, by the strict test and not the broad one.")
@@ -160,8 +162,8 @@ def _without_model(asked: _Asked) -> None:
     """
     from habitus import show
 
-    names = ("judge", "scans", "sample", "within", "hints", "dry_run", "export_only")
-    if wanted := next((name for name in names if asked.options[name]), None):
+    names = ("judge", "scans", "sample", "within", "hints", "dry_run", "export_only", "ray")
+    if wanted := next((name for name in names if asked.options[name] not in (None, False)), None):
         todo = "Name one with --model provider/name, or --into with the folder of an earlier audit."
         raise UserError("this needs a model, and none is named.", where=f"--{wanted.replace('_', '-')}", todo=todo)
     show.say("  no model was named: this is by counting alone (--model provider/name reads and judges)")
@@ -283,7 +285,9 @@ async def _run(study: Study, config: Config, folder: Path, asked: _Asked) -> Pas
     from habitus.tally import Progress
 
     state = Progress()
-    async with open_engine(study, config=config, export_only=asked.options["export_only"]) as engine:
+    async with open_engine(
+        study, config=config, export_only=asked.options["export_only"], ray=asked.options["ray"]
+    ) as engine:
         hints = asked.hints if config.audit.hints else ()
         passes = Passes(engine, folder, asked.reading, progress=state, reference=asked.reference, hints=hints)
         passes.draw()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from habitus.cli.arguments import STUDY, open_study
+from habitus.cli.arguments import RAY, STUDY, open_study
 from habitus.cli.look import first_ids, print_record
 from habitus.cli.running import interruptible, tell_exchanges, tell_jobs, tell_waiting
 from habitus.errors import RunStopped
@@ -36,6 +36,7 @@ def _options(command: Callable[..., bool]) -> Callable[..., bool]:
         click.option("--redo", is_flag=True, help="Settings changed: set the old rows aside and make them anew."),
         click.option("--go-on", is_flag=True, help="Settings changed: keep the old rows and add new ones beside them."),
         click.option("--export-only", is_flag=True, help="With exchange/ models: write the requests and stop."),
+        RAY,
     )
     for option in reversed(options):
         command = option(command)
@@ -92,6 +93,7 @@ def _make(
     redo: bool,
     go_on: bool,
     export_only: bool,
+    ray: str | None,
 ) -> bool:
     """Make a dataset, print what it has come to, and tell whether nothing of it waits for answers."""
     from habitus import show
@@ -100,11 +102,11 @@ def _make(
     study = job.study
     if job.kind.is_long:
         job.subject  # noqa: B018  # the mistake of naming none is told before anything is opened
-    command = job.command + f" --count {count}" * bool(count)
+    command = job.command + f" --count {count}" * bool(count) + (f" --ray {ray}".rstrip() if ray is not None else "")
     with study.lock():
         try:
             want = preview or count or job.usual_count()
-            is_whole = asyncio.run(_grow(job, want, redo=redo, go_on=go_on, export_only=export_only))
+            is_whole = asyncio.run(_grow(job, want, redo=redo, go_on=go_on, export_only=export_only, ray=ray))
         except (KeyboardInterrupt, asyncio.CancelledError, RunStopped) as stop:
             message = str(stop) or "Interrupted."
             show.warn(f"{message} Everything finished is kept.")
@@ -142,7 +144,7 @@ def _describe(job: Job) -> None:
         show.pairs(paired(job))
 
 
-async def _grow(job: Job, want: int, *, redo: bool, go_on: bool, export_only: bool) -> bool:
+async def _grow(job: Job, want: int, *, redo: bool, go_on: bool, export_only: bool, ray: str | None) -> bool:
     """Make rows until so many are kept, say what the user ought to know, and tell whether nothing waits."""
     from habitus import show
     from habitus.generate.corpus import Corpus, embedder_of
@@ -151,7 +153,7 @@ async def _grow(job: Job, want: int, *, redo: bool, go_on: bool, export_only: bo
     from habitus.recipe import open_engine
     from habitus.tally import Progress
 
-    async with open_engine(job.study, export_only=export_only) as engine:
+    async with open_engine(job.study, export_only=export_only, ray=ray) as engine:
         state = Progress()
         embedder = None if job.kind.from_chats else embedder_of(job, engine)
         if embedder is not None:

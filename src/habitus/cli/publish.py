@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from habitus.cli.arguments import STUDY, open_study
+from habitus.cli.arguments import RAY, STUDY, open_study
 from habitus.errors import UserError
 
 if TYPE_CHECKING:
     from habitus.publish.export import Form
+    from habitus.publish.held import Held
     from habitus.publish.push import Parcel
     from habitus.study import Study
 
@@ -30,17 +31,30 @@ CARDS = Path("report") / "cards"
     help="Who will read it.",
 )
 @click.option("--to", type=click.Path(path_type=Path), help="The file to write; by default in STUDY/export/.")
-def export(study: Path, dataset: str, *, form: Form, to: Path | None) -> None:
+@RAY
+def export(study: Path, dataset: str, *, form: Form, to: Path | None, ray: str | None) -> None:
     """Write a dataset's kept rows in the form that a trainer or a service takes."""
     from habitus import show
     from habitus.publish.export import OPENAI_FEWEST, export_dataset
     from habitus.publish.held import find
 
     held = find(open_study(study), dataset)
-    path, number = export_dataset(held, form, to or study / "export")
+    if ray is None:
+        path, number = export_dataset(held, form, to or study / "export")
+    else:
+        path, number = _on_machines(held, form, to or study / "export", ray)
     show.say(f"{number:,} {held.shape} in {path}")
     if form == "openai" and number < OPENAI_FEWEST:
         show.warn(f"OpenAI starts no fine-tuning with fewer than {OPENAI_FEWEST} rows")
+
+
+def _on_machines(held: Held, form: Form, to: Path, address: str) -> tuple[Path, int]:
+    from habitus.publish.parts import export_parts
+
+    if form != "parquet":
+        todo = "Leave --ray out, or write Parquet."
+        raise UserError(f"{form} is one file, which one machine writes.", where="--ray", todo=todo)
+    return export_parts(held, to, address)
 
 
 @click.command(short_help="Write the card of a dataset or a model, as the Hugging Face hub shows it.")

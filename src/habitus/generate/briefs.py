@@ -19,7 +19,6 @@ from habitus.records import BLOCK, Brief
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from habitus.generate.documents import Genre
     from habitus.settings import DocumentSettings
     from habitus.traits.document import TraitsDocument
 
@@ -48,8 +47,6 @@ class Briefs:
         self.axes: Mapping[str, Any] = built_in_briefs() | own
         self.document, self.settings = document, settings
         self.passages = Passages(document, settings.context_tokens)
-        self.found: dict[str, list[Genre]] = {}
-        """The genres that were found for a field, so far in this run."""
         self._deck = Deck(seed)
 
     @property

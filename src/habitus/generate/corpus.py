@@ -126,6 +126,8 @@ class Corpus:
     async def _find_duplicates(self) -> Duplicates:
         import numpy as np
 
+        from habitus.generate.compare import FEWEST_ROWS, Compared
+
         ids = list(read_ids(self.waiting))
         vectors = self._stored_vectors()
         if len(vectors) > len(ids):
@@ -140,7 +142,14 @@ class Corpus:
                 raise UserError(f"the embedder {self.embedder.name} failed: {error}", todo=todo) from error
             vectors = np.concatenate([vectors, fresh]) if len(vectors) else fresh
             self._store_vectors(vectors)
-        return deduplicate(ids, vectors, threshold=self.threshold)
+        shards = self.engine.shards
+        if shards is None or len(ids) < FEWEST_ROWS:
+            return deduplicate(ids, vectors, threshold=self.threshold)
+        elsewhere = Compared(shards.root / "shards" / "vectors", shards.address)
+        try:
+            return deduplicate(ids, vectors, threshold=self.threshold, compare=elsewhere)
+        finally:
+            elsewhere.close()
 
     def _stored_vectors(self) -> np.ndarray:
         """Return the embeddings that are on disk and of today's embedder."""

@@ -26,6 +26,10 @@ class Deck:
         self._shuffled = lru_cache(maxsize=256)(self._shuffle)
         self._start = lru_cache(maxsize=4096)(self._drawn)
 
+    def __reduce__(self) -> tuple[type[Deck], tuple[int]]:
+        """Let it travel between machines, without what it remembers."""
+        return Deck, (self.seed,)
+
     def pick(self, axis: str, index: int, values: Sequence[Any]) -> Any:
         """Deal an axis like a pack of cards: each value once before any comes again."""
         turn, place = divmod(index, len(values))

@@ -19,11 +19,12 @@ from habitus.errors import UserError
 from habitus.models.embed import np  # numpy on one thread, or the sentence that says how to install it
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     Intervals = tuple[tuple[float, float], ...]  # of thresholds t with low < t <= high
     Comparison = tuple[np.ndarray, np.ndarray]  # rows, and the rows they are held against, both ascending
     Pairs = tuple[np.ndarray, np.ndarray, np.ndarray]  # row, an earlier row, score
+    Compare = Callable[["_Walk", Iterable[Comparison]], Iterable[Pairs]]
 
 EXACT_ROWS: int = 100_000
 REACH = 0.1  # how far below its threshold a result can be cut again
@@ -109,10 +110,18 @@ class Duplicates:
         return replace(self, threshold=threshold)
 
 
-def deduplicate(ids: Sequence[str], vectors: np.ndarray, *, threshold: float, floor: float | None = None) -> Duplicates:
+def deduplicate(
+    ids: Sequence[str],
+    vectors: np.ndarray,
+    *,
+    threshold: float,
+    floor: float | None = None,
+    compare: Compare | None = None,
+) -> Duplicates:
     """Remove each row whose cosine with an earlier kept row is at or above the threshold.
 
-    `vectors` has one row of length 1 for each id; `floor` is by default REACH below the threshold.
+    `vectors` has one row of length 1 for each id; `floor` is by default REACH below the threshold. `compare` carries
+    the comparisons of a block out elsewhere, as `compare.py` does.
 
     Raises:
         UserError: the threshold is above 1 or below the floor.
@@ -126,7 +135,7 @@ def deduplicate(ids: Sequence[str], vectors: np.ndarray, *, threshold: float, fl
     blocks = _all_pairs(len(ids)) if len(ids) <= EXACT_ROWS else _within_clusters(vectors)
     walk = _Walk(floor, vectors)
     for end, block in blocks:
-        walk.over(end, block)
+        walk.over(end, compare(walk, block) if compare else walk.here(block))
     return Duplicates(threshold, floor, tuple(ids), tuple(walk.spans))
 
 
@@ -152,17 +161,21 @@ class _Walk:
         self.lowest = np.full(len(vectors), -math.inf)  # below which it never stays,
         self.solid = np.full(len(vectors), -math.inf)  # and above which it always does
 
-    def over(self, end: int, block: Iterable[Comparison]) -> None:
-        """Settle the rows up to `end`, with all that they are to be held against."""
-        found = [pairs for rows, others in block for pairs in self.similar(rows, others)]
+    def here(self, block: Iterable[Comparison]) -> Iterator[Pairs]:
+        """Yield the pairs of a block that can matter."""
+        return (pairs for rows, others in block for pairs in self.similar(rows, others))
+
+    def over(self, end: int, pairs: Iterable[Pairs]) -> None:
+        """Settle the rows up to `end`, with all the pairs that they are in as the later row."""
+        found = list(pairs)
         self.settled = end
         if not found:
             return
         rows, twins, scores = (np.concatenate(column) for column in zip(*found, strict=True))
         order = np.lexsort((twins, -scores, rows))
         ranked = zip(rows[order].tolist(), twins[order].tolist(), scores[order].tolist(), strict=True)
-        for row, pairs in groupby(ranked, key=lambda pair: pair[0]):
-            self.settle(row, pairs)
+        for row, own in groupby(ranked, key=lambda pair: pair[0]):
+            self.settle(row, own)
 
     def similar(self, rows: np.ndarray, others: np.ndarray) -> Iterator[Pairs]:
         """Yield the pairs at or above the floor that can matter.

@@ -210,10 +210,7 @@ async def asked_for(brief: Brief, ask: Ask, briefs: Briefs) -> dict[str, Any]:
         low, high = one["words"]
         genre = Genre(name=one["name"], layout=one["layout"], shortest=low, longest=high)
     else:
-        found = briefs.found.get(brief.domain)
-        if found is None:
-            known = [genre["name"] for genre in briefs.genres]
-            found = briefs.found[brief.domain] = await genres_of(brief.domain, known, ask)
+        found = await genres_of(brief.domain, [genre["name"] for genre in briefs.genres], ask)
         genre = found[brief.found % len(found)]
     return briefs.told(brief) | {"genre": genre, "words": genre.words(brief.length)}
 

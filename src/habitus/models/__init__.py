@@ -150,7 +150,8 @@ def open_model(
     if is_endpoint(name, config, batch=batch is not None):
         from habitus.models.http import HttpModel
 
-        return HttpModel(name, **endpoint_of(name, config))
+        own = config.providers.get(provider)
+        return HttpModel(name, **endpoint_of(name, config), replicas=own.replicas if own else ())
     if batch is not None and provider in ("simulated", "exchange"):
         raise UserError(f"{name} has no batch interface.", todo="Take `batch` away from it.")
     if provider == "simulated":

@@ -96,7 +96,7 @@ class BatchInterface(HttpModel):
 
     def failure(self, answer: Answer) -> Exception | None:
         """Return what an answer without a text stands for; None where it is worth another try."""
-        failure = self._failure(answer.status, answer.error.encode()) if answer.status else None
+        failure = self._failure(answer.status, answer.error.encode(), self.base_url) if answer.status else None
         return None if isinstance(failure, _TryFailed) else failure
 
     def redacted(self, text: str) -> str:
@@ -145,7 +145,7 @@ class BatchInterface(HttpModel):
         except (ValueError, LookupError, TypeError, AttributeError):
             failure = _TryFailed(f"HTTP {status} and nothing that can be read: {self._shown(raw)}")
         else:
-            failure = self._failure(status, raw)
+            failure = self._failure(status, raw, self.base_url)
             if status in (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED):
                 failure = ModelUnusable(
                     f"{self.name}: {method} {url} answered HTTP {status}: {self._said(raw)}",

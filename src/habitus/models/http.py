@@ -1,4 +1,4 @@
-"""OpenAI-compatible endpoints, the fast path: one connection pool, an adaptive limit, retries until time is up."""
+"""OpenAI-compatible endpoints, the fast path: one connection pool, adaptive limits, retries until time is up."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ from habitus.errors import CallExhausted, CallRefused, ModelUnusable, UserError
 from habitus.models import Completion, text_or, usage_of
 from habitus.models.limiter import Limiter, demanded_pause
 from habitus.models.lines import request_body
+from habitus.models.replicas import Replica, chosen
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from habitus.models import Message, Params
@@ -61,7 +62,7 @@ class _TryFailed(Exception):
 class _Call(Generic[Answer]):
     """One request on its way to an answer."""
 
-    url: str
+    path: str
     body: bytes
     read: Callable[[dict[str, Any], float], Answer]
     """Makes the answer of the parsed reply and the seconds that it took."""
@@ -77,9 +78,11 @@ class HttpModel:
     """A model behind `{base_url}/chat/completions`.
 
     `key_variable` names the environment variable with the key, None where the endpoint wants none. `concurrency` bounds
-    the calls in flight; how many there are is up to the limiter, one per HttpModel. A try ends after `try_timeout`
+    the calls in flight; how many there are is up to the limiter, one per server. A try ends after `try_timeout`
     seconds; no try begins later than `total_timeout` seconds after the first was sent, not counting the time in the
     limiter's queue.
+
+    `replicas` are further servers of the same model; each try goes to the one with the least to do.
     """
 
     def __init__(
@@ -94,11 +97,13 @@ class HttpModel:
         total_timeout: float = 900,
         response_format: ResponseFormat = "json_schema",
         headers: Mapping[str, str] = {},
+        replicas: Sequence[str] = (),
     ) -> None:
         self.name = name
         self.model = model
         self.base_url = _checked(name, base_url)
-        self.limiter = Limiter(concurrency)
+        self.replicas = [Replica(_checked(name, url), Limiter(concurrency)) for url in (base_url, *replicas)]
+        self.limiter = self.replicas[0].limiter
         self._key_variable = key_variable
         self._try_timeout = try_timeout
         self._total_timeout = total_timeout
@@ -155,24 +160,26 @@ class HttpModel:
         else:
             self._reached = True
             if status in (401, 403):
-                raise self._unusable(status, raw)
+                raise self._unusable(status, raw, self.base_url)
             return
         raise self._unreachable(reason)
 
     def hang_up(self) -> None:
         """Send nothing more: calls that wait for a slot or for another try end in CallExhausted."""
         self._hung_up = True
-        self.limiter.refuse()
+        for replica in self.replicas:
+            replica.limiter.refuse()
 
     async def close(self) -> None:
         """Close the connections."""
-        self.limiter.close()
+        for replica in self.replicas:
+            replica.limiter.close()
         if self._session is not None:
             await self._session.close()
             self._session = None
 
     async def _post(self, path: str, body: dict[str, Any], read: Callable[[dict[str, Any], float], Answer]) -> Answer:
-        call = _Call(self.base_url + path, orjson.dumps(body), read)
+        call = _Call(path, orjson.dumps(body), read)
         try:
             return await self._try(call)
         except _TryFailed as error:
@@ -183,7 +190,8 @@ class HttpModel:
         """Send the request once; the slot is held from here to the end of the reply and no longer."""
         session = self._opened()
         ready = time.monotonic()
-        ticket = await self.limiter.enter()
+        replica = chosen(self.replicas)
+        ticket = await replica.limiter.enter()
         sent = time.monotonic()
         if call.tries:
             call.queued += sent - ready
@@ -192,18 +200,23 @@ class HttpModel:
         call.tries += 1
         try:
             data = call.body if len(call.body) < LARGE else io.BytesIO(call.body)
-            async with session.post(call.url, data=data, allow_redirects=False) as reply:
+            async with session.post(replica.base_url + call.path, data=data, allow_redirects=False) as reply:
                 status = reply.status
-                call.rest = self._heed(status, reply.headers, ticket)
+                call.rest = self._heed(replica.limiter, status, reply.headers, ticket)
                 raw = self._without_keys(await reply.read())
             if status < HTTPStatus.MULTIPLE_CHOICES:
-                self.limiter.succeeded(ticket)
+                replica.limiter.succeeded(ticket)
         except (aiohttp.ClientError, OSError) as error:
+            replica.failed(unreached=_is_unreached(error))
             failure = self._no_reply(error)
         else:
-            return self._answer(call, status, raw, time.monotonic() - sent)
+            if status < HTTPStatus.INTERNAL_SERVER_ERROR:
+                replica.answered()
+            elif status not in OVERLOADED:
+                replica.failed(unreached=False)
+            return self._answer(call, replica.base_url, status, raw, time.monotonic() - sent)
         finally:
-            self.limiter.leave()
+            replica.limiter.leave()
         raise failure
 
     async def _try_again(self, call: _Call[Answer], first: _TryFailed) -> Answer:
@@ -253,20 +266,20 @@ class HttpModel:
             )
         return self._session
 
-    def _heed(self, status: int, headers: Mapping[str, str], ticket: Ticket) -> float:
+    def _heed(self, limiter: Limiter, status: int, headers: Mapping[str, str], ticket: Ticket) -> float:
         """Report the outcome to the limiter; return the seconds for which this call alone is to wait."""
         self._reached = True
         pause = demanded_pause(status, headers)
-        if status in OVERLOADED and not self.limiter.refused(ticket):
+        if status in OVERLOADED and not limiter.refused(ticket):
             return pause
         if pause:
-            self.limiter.pause(pause)
+            limiter.pause(pause)
         return 0.0
 
-    def _answer(self, call: _Call[Answer], status: int, raw: bytes, latency: float) -> Answer:
+    def _answer(self, call: _Call[Answer], base_url: str, status: int, raw: bytes, latency: float) -> Answer:
         """Read the answer out of a whole reply, or raise what its status stands for."""
         if status >= HTTPStatus.MULTIPLE_CHOICES:
-            raise self._failure(status, raw)
+            raise self._failure(status, raw, base_url)
         try:
             return call.read(orjson.loads(raw), latency)
         except (ValueError, LookupError, TypeError, AttributeError) as error:
@@ -288,17 +301,17 @@ class HttpModel:
             model=text_or(data.get("model"), self.model),
         )
 
-    def _failure(self, status: int, raw: bytes) -> Exception:
+    def _failure(self, status: int, raw: bytes, base_url: str) -> Exception:
         """Sort a reply that is no answer: hopeless for the model, hopeless for this request, or worth another try."""
         out_of_credit = status == HTTPStatus.TOO_MANY_REQUESTS and b"insufficient_quota" in raw
         if status in UNUSABLE or status < HTTPStatus.BAD_REQUEST or out_of_credit:
-            return self._unusable(status, raw)
+            return self._unusable(status, raw, base_url)
         if status < HTTPStatus.INTERNAL_SERVER_ERROR and status not in AGAIN:
             return CallRefused(f"{self.name} refused the request with HTTP {status}: {self._said(raw)}")
         return _TryFailed(f"HTTP {status}: {self._shown(raw)}")
 
-    def _unusable(self, status: int, raw: bytes) -> ModelUnusable:
-        what = f"{self.name} can't be used: {self.base_url} answered HTTP {status}: {self._said(raw)}"
+    def _unusable(self, status: int, raw: bytes, base_url: str) -> ModelUnusable:
+        what = f"{self.name} can't be used: {base_url} answered HTTP {status}: {self._said(raw)}"
         if status in (402, 429):
             todo = "The account has no credit left: add some, or use another model."
         elif status not in (401, 403):
@@ -316,8 +329,7 @@ class HttpModel:
         )
 
     def _no_reply(self, error: Exception) -> _TryFailed:
-        unreached = isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
-        return _TryFailed(self._redacted(_reason(error)), unreached=unreached and not self._reached)
+        return _TryFailed(self._redacted(_reason(error)), unreached=_is_unreached(error) and not self._reached)
 
     def _out_of_time(self, call: _Call[Any], state: RetryCallState) -> bool:
         if self._hung_up:
@@ -372,6 +384,10 @@ def _checked(name: str, base_url: str) -> str:
     if parts.username is not None:
         raise UserError(f"{name}: base_url has a name or a key in it.", todo="Put the key in an environment variable.")
     return base_url.rstrip("/")
+
+
+def _is_unreached(error: Exception) -> bool:
+    return isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
 
 
 def _last(state: RetryCallState) -> _TryFailed:

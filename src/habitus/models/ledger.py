@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import sqlite3
 import time
 import zlib
@@ -82,14 +83,15 @@ def call_key(model: str, messages: list[Message], params: Params) -> bytes:
 class Ledger:
     """The open ledger of one study.
 
-    Only one process may hold it open for writing; the study's lock sees to that.
+    Only one process may hold it open for writing; the study's lock sees to that. The ledger of a shard numbers system
+    messages from a place of its own, drawn by chance, so that `absorb` can take over requests as they are.
 
     Raises:
         UserError: the file is no ledger, is of a newer version, or the disk is full or read-only.
 
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, of_shard: bool = False) -> None:
         self.path = path
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger")
         self._closed = False
@@ -101,6 +103,8 @@ class Ledger:
         self._next = 1 + max(self._rows.values(), default=0)
         self._systems: dict[bytes, int] = {}
         self._next_system = 1 + (self._reader.execute("SELECT max(id) FROM systems").fetchone()[0] or 0)
+        if of_shard:
+            self._next_system = random.getrandbits(60)
         self._pending: list[tuple[Call, asyncio.Future[None]]] = []
         self._flusher: asyncio.Task[None] | None = None
 
@@ -222,6 +226,40 @@ class Ledger:
                 found = self._reader.execute("SELECT text FROM systems WHERE id = ?", (message.pop("ref"),)).fetchone()
                 message["content"] = zlib.decompress(found[0]).decode()
         return request
+
+    def absorb(self, other: Path) -> float:
+        """Take over the calls of a shard's ledger, but for those known here, remove it, and return what they cost.
+
+        Raises:
+            UserError: it is no ledger, or the disk is full or read-only.
+
+        """
+        _connect(other, create=True).close()  # what a killed process left in its log is brought in
+        try:
+            self._writer.execute("ATTACH ? AS other", (str(other),))
+            found = self._writer.execute("SELECT id, key FROM other.calls ORDER BY id").fetchall()
+            fresh = list(enumerate(((row, key) for row, key in found if key not in self), start=self._next))
+            with self._writer:
+                self._writer.execute(
+                    "INSERT INTO systems SELECT * FROM other.systems WHERE true ON CONFLICT DO NOTHING"
+                )
+                for table in ("calls", "texts"):
+                    columns = ", ".join(row[1] for row in self._writer.execute(f"PRAGMA table_info({table})"))
+                    rest = columns.removeprefix("id, ")
+                    self._writer.executemany(
+                        f"INSERT INTO {table} ({columns}) SELECT ?, {rest} FROM other.{table} WHERE id = ?",  # noqa: S608
+                        ((row, before) for row, (before, _) in fresh),
+                    )
+            dollars = self._writer.execute("SELECT coalesce(sum(dollars), 0) FROM calls WHERE id >= ?", (self._next,))
+            cost = dollars.fetchone()[0]
+            self._writer.execute("DETACH other")
+        except sqlite3.Error as error:
+            raise _storage_error(other, error) from error
+        self._rows |= {key: row for row, (_, key) in fresh}
+        self._next += len(fresh)
+        for ending in ("", "-wal", "-shm"):
+            other.with_name(other.name + ending).unlink(missing_ok=True)
+        return cost
 
     def totals(self) -> list[StepTotal]:
         """Return what was spent, by step and model, in the order in which the steps were first taken."""

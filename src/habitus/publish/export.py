@@ -53,7 +53,7 @@ def export_dataset(held: Held, form: Form, to: Path) -> tuple[Path, int]:
     ending = "parquet" if form == "parquet" else "jsonl"
     path = to if to.suffix and not to.is_dir() else to / f"{held.slug}-{form}.{ending}"
     with fresh_file(path) as fresh:
-        number = _parquet(held, fresh) if form == "parquet" else _lines(_shaped(held, form), fresh)
+        number = write_parquet(held.rows(), shape, fresh) if form == "parquet" else _lines(_shaped(held, form), fresh)
     return path, number
 
 
@@ -121,20 +121,24 @@ def _refusal(row: dict[str, Any], shape: Shape, form: Form) -> str | None:
     return next((reason for reason, holds in reasons.items() if holds), None)
 
 
-def _parquet(held: Held, path: Path) -> int:
-    """Write every column, `meta` as JSON text, and return the number of rows."""
+def write_parquet(rows: Iterator[dict[str, Any]], shape: Shape, path: Path) -> int:
+    """Write every column, `meta` as JSON text, and return the number of rows.
+
+    Raises:
+        UserError: pyarrow is missing.
+
+    """
     try:
         import pyarrow as pa
         from pyarrow import parquet
     except ImportError as error:
         raise UserError("Parquet needs pyarrow.", todo='Run: pip install "habitus[parquet]"') from error
     text = pa.string()
-    column = text if held.shape == "documents" else pa.list_(pa.struct({"role": text, "content": text}))
-    names = ("id", "trait", *COLUMNS[held.shape])
-    schema = pa.schema({name: column if name in COLUMNS[held.shape] else text for name in (*names, "meta")})
+    column = text if shape == "documents" else pa.list_(pa.struct({"role": text, "content": text}))
+    names = ("id", "trait", *COLUMNS[shape])
+    schema = pa.schema({name: column if name in COLUMNS[shape] else text for name in (*names, "meta")})
     number = 0
     with parquet.ParquetWriter(path, schema) as writer:
-        rows = held.rows()
         while block := list(islice(rows, ROW_GROUP)):
             flat = [{name: row[name] for name in names} | {"meta": _json(row["meta"])} for row in block]
             writer.write_table(pa.Table.from_pylist(flat, schema=schema))
