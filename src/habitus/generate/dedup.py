@@ -121,7 +121,8 @@ def deduplicate(ids: Sequence[str], vectors: np.ndarray, *, threshold: float, fl
     floor = round(threshold - REACH, DIGITS) if floor is None else floor
     _check(threshold, floor)
     vectors = np.ascontiguousarray(vectors, dtype=np.float32)
-    if len(ids) != len(vectors) or not np.allclose(np.linalg.norm(vectors, axis=-1), 1, rtol=0, atol=CLOSE):
+    lengths = np.sqrt(np.einsum("...i,...i->...", vectors, vectors))
+    if len(ids) != len(vectors) or not np.allclose(lengths, 1, rtol=0, atol=CLOSE):
         raise ValueError(f"{len(ids)} ids need as many rows of length 1, not an array of shape {vectors.shape}")
     blocks = _all_pairs(len(ids)) if len(ids) <= EXACT_ROWS else _within_clusters(vectors)
     walk = _Walk(floor, vectors)

@@ -21,6 +21,7 @@ import orjson
 
 from habitus.errors import UserError
 from habitus.models import Completion, Message, Params, Usage
+from habitus.models.index import Index
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -94,31 +95,36 @@ class Ledger:
         self._closed = False
         self._writer = _connect(path, create=True)
         self._reader = _connect(path)
-        self._rows: dict[bytes, int] = {
-            key: row for row, key in self._reader.execute("SELECT id, key FROM calls ORDER BY id")
-        }
-        self._next = 1 + max(self._rows.values(), default=0)
+        last = self._reader.execute("SELECT max(id) FROM calls").fetchone()[0] or 0
+        self._index = Index(last)
+        for row, key in self._reader.execute("SELECT id, key FROM calls ORDER BY id"):
+            self._index.add(key, row)
+        self._next = 1 + last
         self._systems: dict[bytes, int] = {}
         self._next_system = 1 + (self._reader.execute("SELECT max(id) FROM systems").fetchone()[0] or 0)
         self._pending: list[tuple[Call, asyncio.Future[None]]] = []
         self._flusher: asyncio.Task[None] | None = None
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._index)
 
     def find(self, key: bytes) -> Completion | None:
         """Return the answer to a call made before, or None."""
-        row = self._rows.get(key)
-        if row is None:
-            return None
-        found = self._reader.execute(
+        found = self._row(
             "SELECT answer, finish, input_tokens, output_tokens, cached_tokens, latency, answered_by"
-            " FROM calls JOIN texts USING (id) WHERE id = ?",
-            (row,),
-        ).fetchone()
+            " FROM calls JOIN texts USING (id) WHERE id = ? AND key = ?",
+            key,
+        )
+        if found is None:
+            return None
         answer, finish, tokens_in, tokens_out, cached, latency, answered_by = found
         usage = None if tokens_in is None else Usage(tokens_in, tokens_out, cached)
         return Completion(zlib.decompress(answer).decode(), finish, usage, latency, answered_by)
+
+    def _row(self, query: str, key: bytes) -> Any:
+        """Return what a query gives of the latest row that holds a key, or None."""
+        rows = (self._reader.execute(query, (row, key)).fetchone() for row in self._index.rows(key))
+        return next((row for row in rows if row is not None), None)
 
     async def add(self, call: Call) -> None:
         """Write one finished call; returns when it is on disk."""
@@ -146,7 +152,7 @@ class Ledger:
                 _refuse(group, _storage_error(self.path, error) if isinstance(error, sqlite3.Error) else error)
                 continue
             for row, (call, done) in enumerate(group, start=first):
-                self._rows[call.key] = row
+                self._index.add(call.key, row)
                 if not done.done():
                     done.set_result(None)
             await asyncio.sleep(max(0.0, COMMIT_EVERY - (loop.time() - began)))
@@ -194,9 +200,10 @@ class Ledger:
 
     def request(self, key: bytes) -> dict[str, Any]:
         """Return what was asked in a call: messages, settings, schema name and sample index."""
-        row = self._rows[key]
-        packed = self._reader.execute("SELECT request FROM texts WHERE id = ?", (row,)).fetchone()[0]
-        request = orjson.loads(zlib.decompress(packed))
+        found = self._row("SELECT request FROM calls JOIN texts USING (id) WHERE id = ? AND key = ?", key)
+        if found is None:
+            raise KeyError(key)
+        request = orjson.loads(zlib.decompress(found[0]))
         for message in request["messages"]:
             if "ref" in message:
                 found = self._reader.execute("SELECT text FROM systems WHERE id = ?", (message.pop("ref"),)).fetchone()
