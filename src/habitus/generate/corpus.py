@@ -19,7 +19,7 @@ from habitus.generate.vectors import Vectors, read_twins, write_twins
 from habitus.models.embed import embed, open_embedder
 from habitus.models.windows import embed_documents
 from habitus.records import Drop
-from habitus.study import Rows, read_ids, read_rows
+from habitus.study import Rows, read_among, read_ids, read_rows
 
 if TYPE_CHECKING:
     from habitus.ask import Planned, Step
@@ -110,7 +110,7 @@ class Corpus:
         settled = self.duplicates | self.kept | self.dropped
         fresh = [twin for twin in found.removed if twin.id not in settled]
         names = {twin.id for twin in fresh}
-        traits = {row["id"]: row["trait"] for row in read_rows(self.waiting) if row["id"] in names} if fresh else {}
+        traits = {row["id"]: row["trait"] for row in read_among(self.waiting, names)} if fresh else {}
         self.dropped_file.append(
             Drop(
                 id=twin.id, trait=traits[twin.id], step="dedup",
@@ -161,7 +161,7 @@ class Corpus:
 
     async def _finish(self, ready: set[str], missing: int) -> None:
         """Carry so many of the ready rows to the end that none is missing, if there are enough."""
-        rows = (row for row in read_rows(self.waiting) if row["id"] in ready)
+        rows = read_among(self.waiting, ready)
         if not self.job.kind.late:
             for row in islice(rows, missing):
                 self._keep(row, row["id"])
