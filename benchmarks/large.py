@@ -53,7 +53,7 @@ MODEL = "simulated/world?near_duplicate=0"
 # --- The short recipe ------------------------------------------------------------------------------------------------
 
 
-async def short_prompt(scenario: Scenario, ask: Ask, **_: Any) -> chats.Prompt:
+async def short_prompt(scenario: Scenario, _ask: Ask, **_: Any) -> chats.Prompt:
     """Return a first message for a seat, made up without a call."""
     plan = {"what": scenario.what, "how": scenario.how, "why": scenario.why, "default": "a list of options"}
     prompt = written(random.Random(scenario.index))
@@ -135,14 +135,15 @@ class Watch:
                 time.sleep(EVERY)
 
 
-ANSWERED, STAND = simulated.answered, corpus.Corpus._stand
+ANSWERED, STAND = simulated.answered, corpus.Corpus._stand  # noqa: SLF001
 
 
 def run(root: Path, *, short: bool) -> None:
     """Generate the chats and print what it took (in a process of its own)."""
     watch = Watch(root / "watch.jsonl")
     simulated.answered = watch.answered
-    corpus.Corpus._stand = lambda growing, phase: watch.stand(growing, phase)
+    # a function, that it becomes a method of the corpus
+    corpus.Corpus._stand = lambda growing, phase: watch.stand(growing, phase)  # noqa: PLW0108, SLF001
     if short:
         chats.write_prompt, chats.write_chat = short_prompt, short_chat
     threading.Thread(target=watch.write, daemon=True).start()
@@ -217,7 +218,7 @@ def generated(root: Path, records: int, *, short: bool, kill: bool) -> dict[str,
         "searching": searching,
         "wall": sum(look["wall"] for look in looks),
         "MB": max(memory),
-        "MB searching": max((look["memory"].get(SEARCHING, 0.0) for look in looks)),
+        "MB searching": max(look["memory"].get(SEARCHING, 0.0) for look in looks),
         "first call": resumed.get("first call", 0.0),
         "first settled": resumed.get("first settled", 0.0),
         "disk": sum(path.stat().st_size for path in root.rglob("*") if path.is_file()) / 1e9,

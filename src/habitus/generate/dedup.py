@@ -289,7 +289,7 @@ def _all_pairs(count: int) -> Iterator[tuple[int, list[Comparison]]]:
 def _within_clusters(vectors: np.ndarray, threshold: float) -> Iterator[tuple[int, Iterator[Comparison]]]:
     """Yield the end of each block of rows, and the rows with the members of the nearest clusters of each.
 
-    Each row is a member of one cluster. The clusters do not depend on the threshold, but how many of them are looked into
+    Each row is a member of one cluster. The clusters do not depend on the threshold; how many of them are looked into
     does, where there are rows enough to tell.
     """
     count = len(vectors)
@@ -311,7 +311,7 @@ def _within_clusters(vectors: np.ndarray, threshold: float) -> Iterator[tuple[in
 
 
 def _enough(vectors: np.ndarray, near: np.ndarray, members: list[np.ndarray], threshold: float) -> int:
-    """Return how many of its nearest clusters a row is to be compared within, going by where sampled rows have twins."""
+    """Return how many of its nearest clusters a row is to be compared within: a sample tells where the twins are."""
     most = near.shape[1]
     if len(vectors) < 4 * ASKED:
         return most

@@ -125,4 +125,5 @@ def read_twins(path: Path, embedder: str, ids: Sequence[str], threshold: float) 
             spans = stored["spans"].tolist()
     except (FileNotFoundError, zipfile.BadZipFile, KeyError, ValueError, EOFError):
         return None
-    return Duplicates(threshold, floor, tuple(ids), tuple(Span(int(row), int(twin), *rest) for row, twin, *rest in spans))
+    found = (Span(int(row), int(twin), *rest) for row, twin, *rest in spans)
+    return Duplicates(threshold, floor, tuple(ids), tuple(found))
