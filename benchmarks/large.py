@@ -1,41 +1,46 @@
 """One machine, large: what grows from thousands to a million chats, and what does not.
 
     python benchmarks/large.py generate --records 1000 10000             the whole recipe, about ten calls a chat
-    python benchmarks/large.py generate --short --records 10000 1000000  two calls a chat: 35 CPU minutes, 20 GB of disk
-    python benchmarks/large.py ledger --calls 10000000                   a ledger of so many calls, opened
-    python benchmarks/large.py dedup --rows 1000000                      near-duplicates beside the peers, 384 columns
+    python benchmarks/large.py generate --short --records 10000 1000000  one call a chat: 25 CPU minutes, 12 GB of disk
+    python benchmarks/large.py ledger --records 1000000 10000000         ledgers of so many calls, opened
     python benchmarks/large.py audit --records 10000 1000000             counting, from a file
-    python benchmarks/large.py report --records 10000 1000000            the page
+    python benchmarks/large.py report --records 10000 1000000            the page; a million take 16 GB of disk
 
 --check exits 1 where a bar is missed; --in FOLDER keeps the files. The model is the simulated one, in the same process.
 Engine time is the CPU of the whole process less that of the simulated model and that of embedding and comparing
-the messages, which has a bar of its own. The short recipe is the whole path (plan, prompts, ledger, near-duplicates, files, the
-command itself) with one call for the message and one for the answer; messages count as duplicates at cosine 0.9, and none is
-planted. Each run but the smallest is killed with -9 half-way through the answers; the same command goes on.
+the messages, which has a bar of its own (`large_dedup.py`). The short recipe is the whole path (the command itself, plan, engine,
+ledger, near-duplicates, files), but the message is made up without a call, and there is one call for the answer; messages count as
+near-duplicates at cosine 0.9. Each run but the smallest is killed with -9 before the near-duplicates are looked for and again
+half-way through the answers; the same command goes on, and the second time it is timed.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import os
 import random
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 sys.path.insert(0, str(Path(__file__).parent))
+from audit import write as write_chats
 from dedup import written
 from habitus.generate import chats, corpus
 from habitus.models import simulated
+from habitus.models.ledger import Ledger
 from habitus.records import Chat, Scenario
-from habitus.study import make_study
+from habitus.study import make_study, read_ids
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,6 +49,9 @@ if TYPE_CHECKING:
     from habitus.models.world.request import Request
 
 BARS = {"ratio": 1.15, "MB": 1_000.0, "resume s": 60.0}
+AUDIT_MEMORY = 2_000.0
+PAGE = 6.0
+"""Megabytes."""
 EVERY = 0.5
 """Seconds between two looks at a run."""
 SEARCHING = "removing near-duplicates"
@@ -249,7 +257,122 @@ def generate(arguments: argparse.Namespace) -> Iterator[str]:
             yield f"{took['first call']:.0f} s to the first new call after kill -9, bar {BARS['resume s']:.0f}"
 
 
-PARTS = {"generate": generate}
+# --- What reads them -------------------------------------------------------------------------------------------------
+
+
+def taken(code: str, *words: object) -> dict[str, float]:
+    """Run Python code in a process of its own and return its CPU, wall and memory, and what it printed last."""
+    began = time.monotonic()
+    process = subprocess.Popen([sys.executable, "-c", code, *map(str, words)], stdout=subprocess.PIPE, text=True)
+    out = process.stdout.read() if process.stdout else ""
+    _, status, usage = os.wait4(process.pid, 0)
+    assert status == 0
+    figures = {"cpu": usage.ru_utime + usage.ru_stime, "wall": time.monotonic() - began, "MB": usage.ru_maxrss / 1024}
+    return figures | json.loads(out.splitlines()[-1])
+
+
+OPENED = """
+import asyncio, json, os, sys, time
+from pathlib import Path
+from habitus.models.ledger import Ledger
+began = time.process_time()
+ledger = Ledger(Path(sys.argv[1]))
+opened = time.process_time() - began
+keys = [os.urandom(16) for _ in range(100_000)]
+began = time.process_time()
+assert not any(ledger.find(key) for key in keys)
+found = (time.process_time() - began) * 10
+began = time.process_time()
+ledger.totals()
+totals = time.process_time() - began
+print(json.dumps({"calls": len(ledger), "opened": opened, "us": found, "totals": totals}))
+"""
+
+
+def ledger(arguments: argparse.Namespace) -> Iterator[str]:
+    """Print what it takes to open a ledger and to look up calls that it has not got."""
+    print(f"{'calls':>12}{'opened, CPU s':>15}{'MB':>6}{'us a look':>11}{'totals, CPU s':>15}")
+    for calls in arguments.records:
+        path = arguments.folder / f"ledger-{calls}.db"
+        asyncio.run(Ledger(path).close())
+        with closing(sqlite3.connect(path)) as file:
+            rows = ((row, os.urandom(16), f"chats/{row % 9}", f"chat-{row // 10:07d}", MODEL, MODEL, "stop", 900, 300, 0,
+                     0.001, 1.0, 1.7e9) for row in range(1, calls + 1))  # fmt: skip
+            file.executemany("INSERT INTO calls VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)", rows)
+            file.executemany("INSERT INTO texts VALUES (?,'','')", ((row,) for row in range(1, calls + 1)))
+            file.commit()
+        took = taken(OPENED, path)
+        path.unlink()
+        print(f"{calls:12,}{took['opened']:15.1f}{took['MB']:6.0f}{took['us']:11.2f}{took['totals']:15.1f}", flush=True)
+        if took["MB"] > BARS["MB"]:
+            yield f"{calls:,} calls: {took['MB']:.0f} MB, bar {BARS['MB']:.0f}"
+
+
+AUDITED = """
+import json, sys
+from habitus.audit.dataset import Reading
+from habitus.audit.lexical import audit_lexical
+report = audit_lexical(row for text in Reading(sys.argv[1]) for row in text.messages)
+print(json.dumps({"records": report.records, "looked at": report.looked_at, "findings": len(report.findings)}))
+"""
+
+
+def audit(arguments: argparse.Namespace) -> Iterator[str]:
+    """Print what counting takes at each size; above some size an even part of the chats is counted."""
+    print(f"{'chats':>10}{'file GB':>9}{'counted':>9}{'findings':>10}{'CPU s':>8}{'wall s':>8}{'MB':>7}")
+    for records in arguments.records:
+        path = arguments.folder / f"chats-{records}.jsonl"
+        if not path.exists():
+            write_chats(path, records)
+        took = taken(AUDITED, path)
+        print(f"{took['records']:10,}{path.stat().st_size / 1e9:9.2f}{took['looked at']:9,}{took['findings']:10,}"
+              f"{took['cpu']:8.1f}{took['wall']:8.0f}{took['MB']:7,.0f}", flush=True)  # fmt: skip
+        if took["MB"] > AUDIT_MEMORY:
+            yield f"{records:,} chats: {took['MB']:,.0f} MB, bar {AUDIT_MEMORY:,.0f}"
+
+
+REPORTED = """
+import json, sys
+from pathlib import Path
+from habitus.report.page import write_page
+from habitus.study import Study
+print(json.dumps({"size": write_page(Study(Path(sys.argv[1]))).stat().st_size / 1e6}))
+"""
+
+
+def report(arguments: argparse.Namespace) -> Iterator[str]:
+    """Print what the page takes at each size: chats of the whole recipe, each as often as it takes, with ids of their own."""
+    base = study(arguments.folder / "base", min(*arguments.records, 10_000), short=False)
+    finished(base, short=False)
+    print(f"{'chats':>10}{'files GB':>10}{'page MB':>9}{'CPU s':>8}{'wall s':>8}{'MB':>7}")
+    for records in arguments.records:
+        root = grown(base, arguments.folder / f"report-{records}", records)
+        took = taken(REPORTED, root)
+        size = sum(path.stat().st_size for path in (root / "chats").iterdir()) / 1e9
+        print(
+            f"{records:10,}{size:10.2f}{took['size']:9.2f}{took['cpu']:8.1f}{took['wall']:8.0f}{took['MB']:7,.0f}",
+            flush=True,
+        )
+        if took["size"] > PAGE:
+            yield f"{records:,} chats: a page of {took['size']:.1f} MB, bar {PAGE}"
+
+
+def grown(base: Path, root: Path, records: int) -> Path:
+    """Return a study with so many chats, those of another over and over under new ids."""
+    make_study(root)
+    (root / "config.yaml").write_bytes((base / "config.yaml").read_bytes())
+    (root / "manifest.json").write_bytes((base / "manifest.json").read_bytes())
+    (root / "chats").mkdir()
+    times = records // sum(1 for _ in read_ids(base / "chats" / "kept.jsonl"))
+    for name in ("kept", "dropped", "traces"):
+        lines = (base / "chats" / f"{name}.jsonl").read_bytes().splitlines(keepends=True)
+        with (root / "chats" / f"{name}.jsonl").open("wb") as file:
+            for turn in range(times):
+                file.writelines(line.replace(b'"id":"chat-', b'"id":"chat-%03d' % turn, 1) for line in lines)
+    return root
+
+
+PARTS = {"generate": generate, "ledger": ledger, "audit": audit, "report": report}
 
 
 def main() -> None:

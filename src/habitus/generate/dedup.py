@@ -42,6 +42,7 @@ CLUSTERS = 1.5  # times the square root of the rows
 NEAREST = 64  # clusters that a row is compared within, at most
 ENOUGH = 0.997  # of the sampled rows that have a twin, whose most similar one is in a cluster that is looked into
 ASKED, FEWEST_TWINS = 8192, 200  # rows of that sample, and how many with a twin it takes to go by them
+LITTLE = 16  # clusters looked into where they are fewer: there is little to find, and little to miss
 ROUNDS = 3  # of k-means
 ALWAYS: Intervals = ((-math.inf, math.inf),)
 
@@ -126,8 +127,8 @@ def deduplicate(ids: Sequence[str], vectors: np.ndarray, *, threshold: float, fl
     lengths = np.sqrt(np.einsum("...i,...i->...", vectors, vectors))
     if len(ids) != len(vectors) or not np.allclose(lengths, 1, rtol=0, atol=CLOSE):
         raise ValueError(f"{len(ids)} ids need as many rows of length 1, not an array of shape {vectors.shape}")
-    blocks = _all_pairs(len(ids)) if len(ids) <= EXACT_ROWS else _within_clusters(vectors, threshold)
     walk = _Walk(floor, vectors)
+    blocks = _all_pairs(len(ids)) if len(ids) <= EXACT_ROWS else _within_clusters(vectors, walk.short, threshold)
     for end, block in blocks:
         walk.over(end, block)
     return Duplicates(threshold, floor, tuple(ids), tuple(walk.spans))
@@ -286,15 +287,18 @@ def _all_pairs(count: int) -> Iterator[tuple[int, list[Comparison]]]:
         yield end, [(everything[start:end], everything[:end])]
 
 
-def _within_clusters(vectors: np.ndarray, threshold: float) -> Iterator[tuple[int, Iterator[Comparison]]]:
+def _within_clusters(
+    vectors: np.ndarray, short: np.ndarray, threshold: float
+) -> Iterator[tuple[int, Iterator[Comparison]]]:
     """Yield the end of each block of rows, and the rows with the members of the nearest clusters of each.
 
     Each row is a member of one cluster. The clusters do not depend on the threshold; how many of them are looked into
     does, where there are rows enough to tell.
     """
     count = len(vectors)
-    centres = _centres(vectors, min(count, round(CLUSTERS * math.sqrt(count))))
-    near = np.concatenate([_nearest(products) for products in _products(vectors, centres)])
+    main = short[:, :-1] if short is not vectors else vectors  # the first axes say well enough who is near whom
+    centres = _centres(main, min(count, round(CLUSTERS * math.sqrt(count))))
+    near = np.concatenate([_nearest(products) for products in _products(main, centres)])
     members = _grouped(near[:, 0], len(centres))
     near = near[:, : _enough(vectors, near, members, threshold)]
 
@@ -327,7 +331,7 @@ def _enough(vectors: np.ndarray, near: np.ndarray, members: list[np.ndarray], th
         is_better = highest >= best[asking]
         best[asking[is_better]], rank[asking[is_better]] = highest[is_better], place[is_better]
     ranks = rank[rank >= 0]
-    return most if len(ranks) < FEWEST_TWINS else 1 + int(np.quantile(ranks, ENOUGH, method="higher"))
+    return min(most, LITTLE) if len(ranks) < FEWEST_TWINS else 1 + int(np.quantile(ranks, ENOUGH, method="higher"))
 
 
 def _grouped(keys: np.ndarray, count: int) -> list[np.ndarray]:
@@ -341,6 +345,7 @@ def _centres(vectors: np.ndarray, clusters: int) -> np.ndarray:
     choose = np.random.default_rng(0)
     sample = vectors[np.sort(choose.choice(len(vectors), min(len(vectors), 32 * clusters), replace=False))]
     centres = sample[choose.choice(len(sample), clusters, replace=False)]
+    centres /= np.maximum(np.linalg.norm(centres, axis=1, keepdims=True), CLOSE)
     for _ in range(ROUNDS):
         homes = np.concatenate([products.argmax(axis=1) for products in _products(sample, centres)])
         for cluster, members in enumerate(_grouped(homes, clusters)):
