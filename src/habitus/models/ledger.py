@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 VERSION = 1
 COMMIT_EVERY = 0.01
 """Seconds between group commits: the most that a power cut can take."""
+MOST_SYSTEMS = 10_000
+"""System messages whose rows are remembered; where each record has one of its own, remembering them all is of no use."""
 
 # The keys stand in a plain rowid table: a random primary key costs three times the writes at a million rows.
 # System messages repeat over thousands of calls, so each is stored once.
@@ -189,14 +191,17 @@ class Ledger:
         return zlib.compress(_packed(request), 1)
 
     def _system(self, text: str) -> int:
-        """Return the row of a system message, writing it the first time this process meets it."""
+        """Return the row of a system message, writing it where this process has not lately met it."""
         data = text.encode("utf-8", "replace")
         known = blake2b(data, digest_size=16).digest()
-        if known not in self._systems:
-            self._writer.execute("INSERT INTO systems VALUES (?, ?)", (self._next_system, zlib.compress(data, 6)))
-            self._systems[known] = self._next_system
-            self._next_system += 1
-        return self._systems[known]
+        row = self._systems.pop(known, 0)
+        if not row:
+            row, self._next_system = self._next_system, self._next_system + 1
+            self._writer.execute("INSERT INTO systems VALUES (?, ?)", (row, zlib.compress(data, 6)))
+        self._systems[known] = row  # the last one used stands last
+        if len(self._systems) > MOST_SYSTEMS:
+            del self._systems[next(iter(self._systems))]
+        return row
 
     def request(self, key: bytes) -> dict[str, Any]:
         """Return what was asked in a call: messages, settings, schema name and sample index."""
