@@ -30,7 +30,7 @@ VERSION = 1
 COMMIT_EVERY = 0.01
 """Seconds between group commits: the most that a power cut can take."""
 MOST_SYSTEMS = 10_000
-"""System messages whose rows are remembered; where each record has one of its own, remembering them all is of no use."""
+"""System messages whose rows are remembered: where each record has one of its own, remembering all is of no use."""
 
 # The keys stand in a plain rowid table: a random primary key costs three times the writes at a million rows.
 # System messages repeat over thousands of calls, so each is stored once.
