@@ -41,7 +41,7 @@ PAIR_COST = 100  # scoring one pair again, in full-length products of a block
 CLUSTERS = 1.5  # times the square root of the rows
 NEAREST = 64  # clusters that a row is compared within, at most
 ENOUGH = 0.997  # of the sampled rows that have a twin, whose most similar one is in a cluster that is looked into
-ASKED, FEWEST_TWINS = 8192, 200  # rows of that sample, and how many with a twin it takes to go by them
+ASKED, FEWEST_TWINS = 4096, 100  # rows of that sample, and how many with a twin it takes to go by them
 LITTLE = 16  # clusters looked into where they are fewer: there is little to find, and little to miss
 ROUNDS = 3  # of k-means
 ALWAYS: Intervals = ((-math.inf, math.inf),)
@@ -308,7 +308,7 @@ def _within_clusters(
                 yield asking // near.shape[1] + start, cluster[: np.searchsorted(cluster, end)]
 
     # Few blocks, that each cluster meets many rows at once in a product; several, that the pairs of one fit in memory.
-    step = max(ROWS, count // 16)
+    step = max(ROWS, count // 8)
     for start in range(0, count, step):
         end = min(start + step, count)
         yield end, block(start, end)
