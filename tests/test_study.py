@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from habitus.errors import UserError
 from habitus.records import Chat, Drop, Verdict
-from habitus.study import Dataset, Rows, Study, encode, make_study, read_ids, read_rows
+from habitus.study import Dataset, Rows, Study, encode, make_study, read_among, read_ids, read_rows
 
 TRIES_THE_LOCK = """
 import pathlib, sys
@@ -436,3 +436,15 @@ class TestIds:
         )
         assert list(read_ids(path)) == ["chat-1", "chat-2", 'a"b', "chat-4"]
         assert list(read_ids(tmp_path / "none.jsonl")) == []
+
+    def test_of_rows_with_other_ids_no_more_is_read(self, tmp_path: Path) -> None:
+        path = tmp_path / "kept.jsonl"
+        path.write_bytes(b'{"id":"chat-1",no JSON}\n{"id":"chat-2","text":"b"}\n{"text":"c","id":"chat-3"}\n{"id":"cut')
+        assert [row["text"] for row in read_among(path, {"chat-2", "chat-3"})] == ["b", "c"]
+        assert list(read_among(tmp_path / "none.jsonl", {"chat-1"})) == []
+
+    def test_a_row_among_them_that_lacks_a_key_is_named(self, tmp_path: Path) -> None:
+        path = tmp_path / "kept.jsonl"
+        path.write_bytes(b'{"id":"chat-1"}\n{"id":"chat-2"}\n')
+        with pytest.raises(UserError, match="no 'steps'"):
+            list(read_among(path, {"chat-2"}, "steps"))

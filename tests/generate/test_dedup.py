@@ -4,7 +4,7 @@ import gzip
 import json
 import math
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -18,6 +18,7 @@ from habitus.models.embed import embed, open_embedder
 from habitus.models.windows import embed_documents
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 PROMPTS = {
@@ -207,6 +208,26 @@ def test_within_clusters_a_cut_is_what_a_fresh_run_gives() -> None:
 
     for threshold in (0.8, 0.85, 0.95):
         assert removals(run.rethreshold(threshold)) == removals(numbered(vectors, threshold))
+
+
+@pytest.mark.usefixtures("clustered")
+def test_as_many_clusters_are_looked_into_as_a_sample_needs_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dedup, "ASKED", 300)
+    looked = []
+
+    def enough(*given: Any, known: Callable[..., int] = dedup._enough) -> int:
+        looked.append(known(*given))
+        return looked[-1]
+
+    monkeypatch.setattr(dedup, "_enough", enough)
+    monkeypatch.setattr(dedup, "FEWEST_TWINS", 50)
+    vectors = small_world(1500)
+    expected = {row for row, _, _ in by_brute_force(vectors, 0.9)}
+
+    found = {row for row, _, _ in removals(numbered(vectors, 0.9))}
+
+    assert looked[0] < dedup.NEAREST
+    assert len(found & expected) >= 0.97 * len(expected)
 
 
 @pytest.mark.usefixtures("clustered")

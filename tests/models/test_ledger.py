@@ -257,6 +257,18 @@ class TestRequests:
         with closing(sqlite3.connect(path)) as file:
             assert file.execute("SELECT count(*) FROM systems").fetchone() == (2,)
 
+    async def test_a_system_message_that_was_forgotten_is_stored_again(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("habitus.models.ledger.MOST_SYSTEMS", 2)
+        calls = [call(f"Question {number}?", system=f"You are keeper {number % 3}.") for number in range(6)]
+        async with opened(path) as ledger:
+            for one in calls:
+                await ledger.add(one)
+            for one in calls:
+                assert ledger.request(one.key)["messages"][0]["content"] == one.messages[0]["content"]
+            assert len(ledger._systems) == 2
+
     async def test_a_system_message_of_a_later_process_does_not_take_the_place_of_another(self, path: Path) -> None:
         calls = [call(f"Is lamp {number} lit?", system=f"You keep lamp {number}.") for number in range(4)]
         for one in calls:

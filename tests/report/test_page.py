@@ -100,6 +100,15 @@ def test_above_the_most_records_a_sample_is_drawn_and_said(chats_alone: Path) ->
     assert [one["id"] for one in shown(Study(chats_alone), most=6)[0].records] == [one["id"] for one in sample.records]
 
 
+def test_however_many_records_there_are_the_sample_is_of_one_size(
+    chats_alone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("habitus.report.records.SAMPLED", 4)
+    (sample,) = shown(Study(chats_alone), most=12)
+    assert 0 < len(sample.records) < 12
+    assert len(shown(Study(chats_alone), most=13)[0].records) == 13
+
+
 def test_numbers_stand_with_their_intervals_and_what_differs_is_said(study: Path) -> None:
     text = page(Study(study))
     assert '<span class="differs">10.0%</span><small>5.0% to 20.0%</small>' in text

@@ -10,16 +10,16 @@ import math
 from collections import Counter
 from itertools import count, islice
 from typing import TYPE_CHECKING, Any
-from zipfile import BadZipFile
 
 from habitus.errors import CallFailed, UserError
 from habitus.generate.dataset import note_target, planned_to
-from habitus.generate.dedup import deduplicate, default_threshold
+from habitus.generate.dedup import EXACT_ROWS, deduplicate, default_threshold
 from habitus.generate.spread import share
+from habitus.generate.vectors import Vectors, read_twins, write_twins
 from habitus.models.embed import embed, open_embedder
 from habitus.models.windows import embed_documents
 from habitus.records import Drop
-from habitus.study import Rows, read_ids, read_rows
+from habitus.study import Rows, read_among, read_ids, read_rows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,6 +50,7 @@ class Corpus:
         self.job, self.engine, self.embedder, self.progress = job, engine, embedder, progress
         self.dataset, kind = job.dataset, job.kind
         self.waiting, self.stored = self.dataset.waiting(kind.waiting), self.dataset.vectors(kind.waiting)
+        self.twins = self.stored.with_name(f"{kind.waiting}.twins.npz")
         measured = default_threshold(embedder.name, long=kind.is_long)
         self.threshold = job.settings.dedup.threshold or measured
         self.planned: set[int] = {index_of(record) for record in read_ids(self.waiting)}
@@ -110,7 +111,8 @@ class Corpus:
         found = self._compared
         settled = self.duplicates | self.kept | self.dropped
         fresh = [twin for twin in found.removed if twin.id not in settled]
-        traits = {row["id"]: row["trait"] for row in read_rows(self.waiting)} if fresh else {}
+        names = {twin.id for twin in fresh}
+        traits = {row["id"]: row["trait"] for row in read_among(self.waiting, names)} if fresh else {}
         self.dropped_file.append(
             Drop(
                 id=twin.id, trait=traits[twin.id], step="dedup",
@@ -124,24 +126,28 @@ class Corpus:
         return [record for record in found.kept if record not in settled]
 
     async def _find_duplicates(self) -> Duplicates:
-        import numpy as np
-
-        from habitus.generate.compare import FEWEST_ROWS, Compared
-
         ids = list(read_ids(self.waiting))
-        vectors = self._stored_vectors()
-        if len(vectors) > len(ids):
-            vectors = vectors[:0]
+        is_many = len(ids) > EXACT_ROWS
+        if is_many and (known := read_twins(self.twins, self.embedder.name, ids, self.threshold)):
+            return known
+        vectors = Vectors(self.stored, self.embedder.name, len(ids))
         field = self.job.kind.compared
-        texts = (row[field] for row in islice(read_rows(self.waiting), len(vectors), None))
+        texts = (row[field] for row in islice(read_rows(self.waiting), vectors.count, None))
         while part := list(islice(texts, EMBEDDED_AT_ONCE)):
             try:
-                fresh = await (embed_documents if self.job.kind.is_long else embed)(part, self.embedder)
+                vectors.add(await (embed_documents if self.job.kind.is_long else embed)(part, self.embedder))
             except CallFailed as error:
                 todo = "Mend the cause and run the same command again."
                 raise UserError(f"the embedder {self.embedder.name} failed: {error}", todo=todo) from error
-            vectors = np.concatenate([vectors, fresh]) if len(vectors) else fresh
-            self._store_vectors(vectors)
+        found = self._compared_rows(ids, vectors.rows)
+        if is_many:
+            write_twins(self.twins, self.embedder.name, found)
+        return found
+
+    def _compared_rows(self, ids: list[str], vectors: np.ndarray) -> Duplicates:
+        """Compare all rows, on all machines where there are several and rows enough."""
+        from habitus.generate.compare import FEWEST_ROWS, Compared
+
         shards = self.engine.shards
         if shards is None or len(ids) < FEWEST_ROWS:
             return deduplicate(ids, vectors, threshold=self.threshold)
@@ -150,26 +156,6 @@ class Corpus:
             return deduplicate(ids, vectors, threshold=self.threshold, compare=elsewhere)
         finally:
             elsewhere.close()
-
-    def _stored_vectors(self) -> np.ndarray:
-        """Return the embeddings that are on disk and of today's embedder."""
-        import numpy as np
-
-        try:
-            with self.stored.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-                if str(stored["embedder"]) == self.embedder.name:
-                    return stored["vectors"]
-        except (FileNotFoundError, BadZipFile, KeyError, ValueError, EOFError):
-            pass  # none yet, or not whole: they are made again
-        return np.zeros((0, 0), dtype=np.float32)
-
-    def _store_vectors(self, vectors: np.ndarray) -> None:
-        import numpy as np
-
-        fresh = self.stored.with_suffix(".npz.new")
-        with fresh.open("wb") as file:
-            np.savez(file, vectors=vectors, embedder=np.array(self.embedder.name))
-        fresh.replace(self.stored)
 
     async def _write(self, more: int) -> None:
         self._stand(f"writing {self.job.kind.waiting if self.job.kind.late else self.job.kind.noun}")
@@ -190,7 +176,7 @@ class Corpus:
 
     async def _finish(self, ready: set[str], missing: int) -> None:
         """Carry so many of the ready rows to the end that none is missing, if there are enough."""
-        rows = (row for row in read_rows(self.waiting) if row["id"] in ready)
+        rows = read_among(self.waiting, ready)
         if not self.job.kind.late:
             for row in islice(rows, missing):
                 self._keep(row, row["id"])

@@ -40,7 +40,10 @@ DIGITS = 6  # of a score, so that a pair scores the same in whatever block it me
 SAMPLE = 2048  # rows on which shortening is tried
 PAIR_COST = 100  # scoring one pair again, in full-length products of a block
 CLUSTERS = 1.5  # times the square root of the rows
-NEAREST = 64  # clusters that a row is compared within
+NEAREST = 64  # clusters that a row is compared within, at most
+ENOUGH = 0.997  # of the sampled rows that have a twin, whose most similar one is in a cluster that is looked into
+ASKED, FEWEST_TWINS = 4096, 100  # rows of that sample, and how many with a twin it takes to go by them
+LITTLE = 16  # clusters looked into where they are fewer: there is little to find, and little to miss
 ROUNDS = 3  # of k-means
 ALWAYS: Intervals = ((-math.inf, math.inf),)
 
@@ -130,10 +133,11 @@ def deduplicate(
     floor = round(threshold - REACH, DIGITS) if floor is None else floor
     _check(threshold, floor)
     vectors = np.ascontiguousarray(vectors, dtype=np.float32)
-    if len(ids) != len(vectors) or not np.allclose(np.linalg.norm(vectors, axis=-1), 1, rtol=0, atol=CLOSE):
+    lengths = np.sqrt(np.einsum("...i,...i->...", vectors, vectors))
+    if len(ids) != len(vectors) or not np.allclose(lengths, 1, rtol=0, atol=CLOSE):
         raise ValueError(f"{len(ids)} ids need as many rows of length 1, not an array of shape {vectors.shape}")
-    blocks = _all_pairs(len(ids)) if len(ids) <= EXACT_ROWS else _within_clusters(vectors)
     walk = _Walk(floor, vectors)
+    blocks = _all_pairs(len(ids)) if len(ids) <= EXACT_ROWS else _within_clusters(vectors, walk.short, threshold)
     for end, block in blocks:
         walk.over(end, compare(walk, block) if compare else walk.here(block))
     return Duplicates(threshold, floor, tuple(ids), tuple(walk.spans))
@@ -296,16 +300,20 @@ def _all_pairs(count: int) -> Iterator[tuple[int, list[Comparison]]]:
         yield end, [(everything[start:end], everything[:end])]
 
 
-def _within_clusters(vectors: np.ndarray) -> Iterator[tuple[int, Iterator[Comparison]]]:
-    """Yield the end of each block of rows, and the rows with the members of the NEAREST clusters of each.
+def _within_clusters(
+    vectors: np.ndarray, short: np.ndarray, threshold: float
+) -> Iterator[tuple[int, Iterator[Comparison]]]:
+    """Yield the end of each block of rows, and the rows with the members of the nearest clusters of each.
 
-    Each row is a member of one cluster. The clusters do not depend on the threshold, so cutting a result again gives
-    what a fresh run does.
+    Each row is a member of one cluster. The clusters do not depend on the threshold; how many of them are looked into
+    does, where there are rows enough to tell.
     """
     count = len(vectors)
-    centres = _centres(vectors, min(count, round(CLUSTERS * math.sqrt(count))))
-    home, near = map(np.concatenate, zip(*map(_nearest, _products(vectors, centres)), strict=True))
-    members = _grouped(home, len(centres))
+    main = short[:, :-1] if short is not vectors else vectors  # the first axes say well enough who is near whom
+    centres = _centres(main, min(count, round(CLUSTERS * math.sqrt(count))))
+    near = np.concatenate([_nearest(products) for products in _products(main, centres)])
+    members = _grouped(near[:, 0], len(centres))
+    near = near[:, : _enough(vectors, near, members, threshold)]
 
     def block(start: int, end: int) -> Iterator[Comparison]:
         for asking, cluster in zip(_grouped(near[start:end].ravel(), len(centres)), members, strict=True):
@@ -313,10 +321,30 @@ def _within_clusters(vectors: np.ndarray) -> Iterator[tuple[int, Iterator[Compar
                 yield asking // near.shape[1] + start, cluster[: np.searchsorted(cluster, end)]
 
     # Few blocks, that each cluster meets many rows at once in a product; several, that the pairs of one fit in memory.
-    step = max(ROWS, count // 16)
+    step = max(ROWS, count // 8)
     for start in range(0, count, step):
         end = min(start + step, count)
         yield end, block(start, end)
+
+
+def _enough(vectors: np.ndarray, near: np.ndarray, members: list[np.ndarray], threshold: float) -> int:
+    """Return how many of its nearest clusters a row is to be compared within: a sample tells where the twins are."""
+    most = near.shape[1]
+    if len(vectors) < 4 * ASKED:
+        return most
+    rows = np.arange(0, len(vectors), len(vectors) // ASKED)
+    best, rank = np.full(len(rows), threshold, dtype=np.float32), np.full(len(rows), -1)
+    for cluster, asked in zip(members, _grouped(near[rows].ravel(), len(members)), strict=True):
+        if not (len(asked) and len(cluster)):
+            continue
+        asking, place = np.divmod(asked, most)
+        products = vectors[rows[asking]] @ vectors[cluster].T
+        products[cluster >= rows[asking, None]] = -1
+        highest = products.max(axis=1)
+        is_better = highest >= best[asking]
+        best[asking[is_better]], rank[asking[is_better]] = highest[is_better], place[is_better]
+    ranks = rank[rank >= 0]
+    return min(most, LITTLE) if len(ranks) < FEWEST_TWINS else 1 + int(np.quantile(ranks, ENOUGH, method="higher"))
 
 
 def _grouped(keys: np.ndarray, count: int) -> list[np.ndarray]:
@@ -330,6 +358,7 @@ def _centres(vectors: np.ndarray, clusters: int) -> np.ndarray:
     choose = np.random.default_rng(0)
     sample = vectors[np.sort(choose.choice(len(vectors), min(len(vectors), 32 * clusters), replace=False))]
     centres = sample[choose.choice(len(sample), clusters, replace=False)]
+    centres /= np.maximum(np.linalg.norm(centres, axis=1, keepdims=True), CLOSE)
     for _ in range(ROUNDS):
         homes = np.concatenate([products.argmax(axis=1) for products in _products(sample, centres)])
         for cluster, members in enumerate(_grouped(homes, clusters)):
@@ -344,7 +373,9 @@ def _products(vectors: np.ndarray, centres: np.ndarray) -> Iterator[np.ndarray]:
     return (vectors[start : start + COLUMNS] @ centres.T for start in range(0, len(vectors), COLUMNS))
 
 
-def _nearest(products: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the nearest centre of each row, and the NEAREST ones in no order."""
-    near = np.argpartition(products, -min(NEAREST, products.shape[1]), axis=1)[:, -NEAREST:]
-    return products.argmax(axis=1), near.astype(np.int32)
+def _nearest(products: np.ndarray) -> np.ndarray:
+    """Return the NEAREST centres of each row, the nearest first."""
+    most = min(NEAREST, products.shape[1])
+    near = np.argpartition(products, -most, axis=1)[:, -most:]
+    order = np.argsort(-np.take_along_axis(products, near, axis=1), axis=1, kind="stable")
+    return np.take_along_axis(near, order, axis=1).astype(np.uint16)

@@ -22,6 +22,7 @@ import orjson
 
 from habitus.errors import UserError
 from habitus.models import Completion, Message, Params, Usage
+from habitus.models.index import Index
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 VERSION = 1
 COMMIT_EVERY = 0.01
 """Seconds between group commits: the most that a power cut can take."""
+MOST_SYSTEMS = 10_000
+"""System messages whose rows are remembered: where each record has one of its own, remembering all is of no use."""
 
 # The keys stand in a plain rowid table: a random primary key costs three times the writes at a million rows.
 # System messages repeat over thousands of calls, so each is stored once.
@@ -97,10 +100,11 @@ class Ledger:
         self._closed = False
         self._writer = _connect(path, create=True)
         self._reader = _connect(path)
-        self._rows: dict[bytes, int] = {
-            key: row for row, key in self._reader.execute("SELECT id, key FROM calls ORDER BY id")
-        }
-        self._next = 1 + max(self._rows.values(), default=0)
+        last = self._reader.execute("SELECT max(id) FROM calls").fetchone()[0] or 0
+        self._index = Index(last)
+        for row, key in self._reader.execute("SELECT id, key FROM calls ORDER BY id"):
+            self._index.add(key, row)
+        self._next = 1 + last
         self._systems: dict[bytes, int] = {}
         self._next_system = 1 + (self._reader.execute("SELECT max(id) FROM systems").fetchone()[0] or 0)
         if of_shard:
@@ -109,10 +113,10 @@ class Ledger:
         self._flusher: asyncio.Task[None] | None = None
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._index)
 
     def __contains__(self, key: bytes) -> bool:
-        return key in self._rows
+        return self._row("SELECT 1 FROM calls WHERE id = ? AND key = ?", key) is not None
 
     def read(self, query: str, *values: Any) -> list[Any]:
         """Return the rows of a query, for those who keep tables of their own here."""
@@ -132,17 +136,21 @@ class Ledger:
 
     def find(self, key: bytes) -> Completion | None:
         """Return the answer to a call made before, or None."""
-        row = self._rows.get(key)
-        if row is None:
-            return None
-        found = self._reader.execute(
+        found = self._row(
             "SELECT answer, finish, input_tokens, output_tokens, cached_tokens, latency, answered_by"
-            " FROM calls JOIN texts USING (id) WHERE id = ?",
-            (row,),
-        ).fetchone()
+            " FROM calls JOIN texts USING (id) WHERE id = ? AND key = ?",
+            key,
+        )
+        if found is None:
+            return None
         answer, finish, tokens_in, tokens_out, cached, latency, answered_by = found
         usage = None if tokens_in is None else Usage(tokens_in, tokens_out, cached)
         return Completion(zlib.decompress(answer).decode(), finish, usage, latency, answered_by)
+
+    def _row(self, query: str, key: bytes) -> Any:
+        """Return what a query gives of the latest row that holds a key, or None."""
+        rows = (self._reader.execute(query, (row, key)).fetchone() for row in self._index.rows(key))
+        return next((row for row in rows if row is not None), None)
 
     async def add(self, call: Call) -> None:
         """Write one finished call; returns when it is on disk."""
@@ -170,7 +178,7 @@ class Ledger:
                 _refuse(group, _storage_error(self.path, error) if isinstance(error, sqlite3.Error) else error)
                 continue
             for row, (call, done) in enumerate(group, start=first):
-                self._rows[call.key] = row
+                self._index.add(call.key, row)
                 if not done.done():
                     done.set_result(None)
             await asyncio.sleep(max(0.0, COMMIT_EVERY - (loop.time() - began)))
@@ -207,20 +215,24 @@ class Ledger:
         return zlib.compress(_packed(request), 1)
 
     def _system(self, text: str) -> int:
-        """Return the row of a system message, writing it the first time this process meets it."""
+        """Return the row of a system message, writing it where this process has not lately met it."""
         data = text.encode("utf-8", "replace")
         known = blake2b(data, digest_size=16).digest()
-        if known not in self._systems:
-            self._writer.execute("INSERT INTO systems VALUES (?, ?)", (self._next_system, zlib.compress(data, 6)))
-            self._systems[known] = self._next_system
-            self._next_system += 1
-        return self._systems[known]
+        row = self._systems.pop(known, 0)
+        if not row:
+            row, self._next_system = self._next_system, self._next_system + 1
+            self._writer.execute("INSERT INTO systems VALUES (?, ?)", (row, zlib.compress(data, 6)))
+        self._systems[known] = row  # the last one used stands last
+        if len(self._systems) > MOST_SYSTEMS:
+            del self._systems[next(iter(self._systems))]
+        return row
 
     def request(self, key: bytes) -> dict[str, Any]:
         """Return what was asked in a call: messages, settings, schema name and sample index."""
-        row = self._rows[key]
-        packed = self._reader.execute("SELECT request FROM texts WHERE id = ?", (row,)).fetchone()[0]
-        request = orjson.loads(zlib.decompress(packed))
+        found = self._row("SELECT request FROM calls JOIN texts USING (id) WHERE id = ? AND key = ?", key)
+        if found is None:
+            raise KeyError(key)
+        request = orjson.loads(zlib.decompress(found[0]))
         for message in request["messages"]:
             if "ref" in message:
                 found = self._reader.execute("SELECT text FROM systems WHERE id = ?", (message.pop("ref"),)).fetchone()
@@ -255,7 +267,8 @@ class Ledger:
             self._writer.execute("DETACH other")
         except sqlite3.Error as error:
             raise _storage_error(other, error) from error
-        self._rows |= {key: row for row, (_, key) in fresh}
+        for row, (_, key) in fresh:
+            self._index.add(key, row)
         self._next += len(fresh)
         for ending in ("", "-wal", "-shm"):
             other.with_name(other.name + ending).unlink(missing_ok=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from habitus.records import BLOCK
-from habitus.study import read_ids, read_rows
+from habitus.study import read_among, read_ids, read_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 MOST_RECORDS = 20_000
 """Records above which the page holds a sample of them."""
+SAMPLED = 5_000
+"""How large that is: with every step of a record, about five megabytes."""
 FACETS = ("trait", "domain", "genre", "form", "stance", "voice", "why", "contrast", "turns")
 TOLD = {*FACETS, "plan", "ratings", "models", "prompts", "simulated", "index", "chunk", "found", "shapes"}
 """What of a record's `meta` the page shows in another place, or what is the same for all."""
@@ -52,7 +54,7 @@ def shown(study: Study, most: int = MOST_RECORDS) -> list[Shown]:
     found = datasets(study)
     counts = [(_count(one.kept), _count(one.dropped)) for one in found]
     whole = sum(map(sum, counts))
-    sample = Sample(study.config.seed, min(most / whole, 1.0) if whole else 1.0)
+    sample = Sample(study.config.seed, min(most, SAMPLED) / whole if whole > most else 1.0)
     return [
         _dataset(one, sample, study.root / "audit" / one.name, kept, dropped)
         for one, (kept, dropped) in zip(found, counts, strict=True)
@@ -79,7 +81,7 @@ class Sample:
 def _dataset(dataset: Dataset, sample: Sample, audit: Path, kept: int, dropped: int) -> Shown:
     """Return a dataset with the steps that its traces tell and the verdicts of its audit."""
     traces = _traces(dataset, sample)
-    verdicts = {row["id"]: row["verdicts"] for row in read_rows(audit / "matches.jsonl") if row["id"] in sample}
+    verdicts = {row["id"]: row["verdicts"] for row in read_among(audit / "matches.jsonl", sample)}
     names = {row["id"]: row["name"] for row in read_rows(audit / "patterns.jsonl")}
     records, facets = [], []
     for row, outcome in _rows(dataset, sample):
@@ -93,19 +95,17 @@ def _dataset(dataset: Dataset, sample: Sample, audit: Path, kept: int, dropped: 
 
 def _rows(dataset: Dataset, sample: Sample) -> Iterator[tuple[dict[str, Any], str]]:
     """Yield what was kept and then what was dropped, with how it ended."""
-    for row in read_rows(dataset.kept, "id"):
-        if row["id"] in sample:
-            yield row, "kept"
-    for row in read_rows(dataset.dropped, "id"):
-        if row["id"] in sample:
-            yield row, f"dropped at {str(row.get('step', '')).rpartition('/')[2]}"
+    for row in read_among(dataset.kept, sample):
+        yield row, "kept"
+    for row in read_among(dataset.dropped, sample):
+        yield row, f"dropped at {str(row.get('step', '')).rpartition('/')[2]}"
 
 
 def _traces(dataset: Dataset, sample: Sample) -> dict[str, list[dict[str, Any]]]:
     """Return the steps of each record; a kill may leave a half twice, and the last counts."""
     halves: dict[str, dict[str, list[dict[str, Any]]]] = {}
-    for row in read_rows(dataset.traces, "id", "steps"):
-        if row["steps"] and row["id"] in sample:
+    for row in read_among(dataset.traces, sample, "steps"):
+        if row["steps"]:
             halves.setdefault(row["id"], {})[row["steps"][0]["step"]] = row["steps"]
     return {name: [step for half in found.values() for step in half] for name, found in halves.items()}
 
