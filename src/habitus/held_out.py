@@ -10,5 +10,5 @@ _BUCKETS = 10_000
 
 
 def is_held_out(identity: str, share: float) -> bool:
-    """Tell whether a row of this id is among the share that is held out; a chat and its controls and pair go together."""
+    """Tell whether a row of this id is in the share that is held out; a chat and its controls go together."""
     return int.from_bytes(sha256(identity.encode()).digest()[:4]) % _BUCKETS < share * _BUCKETS

@@ -328,6 +328,9 @@ class EvaluateSettings(Section):
     limit: int | None = Field(
         None, ge=1, strict=True, description="the first so many samples of each that `habitus run` runs; by default all"
     )
+    max_tokens: int | None = Field(
+        None, ge=1, strict=True, description="the most tokens of an answer, where that is less than an eval allows"
+    )
     judges: list[ModelChoice] = Field(
         default_factory=list, description="a panel in place of `models.judge`; none judges itself"
     )

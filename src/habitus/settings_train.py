@@ -145,9 +145,7 @@ class Selection(Section):
 
     @model_validator(mode="after")
     def _has_rows(self) -> Selection:
-        if self.data is None and (
-            self.without or self.without_ids or self.as_many_as or not self.contrast
-        ):
+        if self.data is None and (self.without or self.without_ids or self.as_many_as or not self.contrast):
             raise ValueError("rows are left out of `data`, which is not given")
         return self
 

@@ -50,7 +50,7 @@ def numbers(result: Result, measures: Sequence[Eval], spent: float | None) -> No
     """Print the numbers of one eval of one arm."""
     one = next(found for found in measures if found.name == result.name)
     show.heading(f"{result.name}, arm {result.arm}: {result.model}")
-    estimates = [(measure, result.estimate(measure)) for measure in one.measures]
+    estimates = [(measure, result.estimate(measure)) for measure in one.all_measures(result)]
     show.table(
         [("measure", "left"), ("value", "right"), ("95% interval", "right"), ("samples", "right"),
          ("clusters", "right"), ("detectable", "right")],

@@ -146,7 +146,7 @@ def _compare(order: Order, chosen: tuple[Eval, ...], results: list[Result], *, r
         theirs, apart = beside(result, folder, order.baseline, order.baseline_target)
         if apart:
             show.warn(f"{one.name} is not compared: {order.baseline} was measured with other {', '.join(apart)}.")
-        for measure in (measure for measure in one.measures if measure.better):
+        for measure in (measure for measure in one.all_measures(result) if measure.better):
             found = against(result, theirs, measure) if theirs else None
             if found is not None:
                 rows.append((one.name, measure.title, measure.kind, found))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from habitus.errors import UserError, nearest
 from habitus.evaluate import (
     audit_agents,
+    behaviour,
     coding,
     constraints,
     delusion,
@@ -42,6 +43,13 @@ class Eval:
     remarks: Callable[[Result], list[str]] = field(default=lambda _: [])
     """What can only be said of all samples together, a line each."""
 
+    more: Callable[[Result], tuple[Measure, ...]] = field(default=lambda _: ())
+    """Measures that only a result knows of, such as the rate of each audited pattern."""
+
+    def all_measures(self, result: Result) -> tuple[Measure, ...]:
+        """Return what a result of this eval has numbers for."""
+        return (*self.measures, *self.more(result))
+
     @property
     def roles(self) -> tuple[str, ...]:
         """The roles besides the model under test."""
@@ -49,6 +57,15 @@ class Eval:
 
 
 EVALS = (
+    Eval(
+        "behaviour",
+        "messages of held-out chats: the trait where it is called for, and each audited pattern",
+        behaviour.behaviour,
+        behaviour.MEASURES,
+        {"target": 1, "judge": 2},
+        {"study": "study", "patterns": "patterns"},
+        more=behaviour.rates,
+    ),
     Eval(
         "knowledge",
         "open questions; the points of the answers held against the document",

@@ -58,7 +58,7 @@ def summary(
 def _of_eval(one: Eval, result: Result, theirs: Result | None) -> dict[str, Any]:
     """Return one eval of one arm."""
     measures = []
-    for measure in one.measures:
+    for measure in one.all_measures(result):
         found = result.estimate(measure)
         difference = against(result, theirs, measure) if theirs and measure.better else None
         numbers = {"estimate": found and asdict(found), "difference": difference and asdict(difference)}

@@ -93,7 +93,11 @@ class Pools:
         if start.context is not None and longest > start.context:
             what = f"rows of {longest:,} tokens are asked for, and {start.name} takes {start.context:,}."
             raise UserError(what, where="config.yaml, train.max_length", todo=f"Set it to {start.context} or less.")
-        found = self._ordinary(name) if name in {ORDINARY, BRIEF} else read(self.study, name, shape, partial(self._leave, name))
+        found = (
+            self._ordinary(name)
+            if name in {ORDINARY, BRIEF}
+            else read(self.study, name, shape, partial(self._leave, name))
+        )
         drawn = self._drawn(name, found) if is_baseline else found
         rows = [row for row in drawn if not self._leaks(row, is_baseline=is_baseline)]
         tokens: list[AnyTokens] = []
@@ -166,7 +170,9 @@ class Pools:
     def _parted(self, tokens: list[AnyTokens], known: frozenset[str]) -> Pool:
         """Return the rows that are trained on and those that are held out, told by their ids alone."""
         share = self.training.held_out
-        held = [one for one in tokens if is_held_out(one.row.chat or one.row.id, share)][:MOST] if len(tokens) > 1 else []
+        held = (
+            [one for one in tokens if is_held_out(one.row.chat or one.row.id, share)][:MOST] if len(tokens) > 1 else []
+        )
         ids = {one.row.id for one in held}
         rows = [one for one in tokens if one.row.id not in ids]
         return Pool(rows, held, known) if rows else Pool(tokens, [], known)

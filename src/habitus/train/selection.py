@@ -1,4 +1,4 @@
-"""Which rows of a dataset an arm takes: without those of a pattern, of contrast, of a list of ids, or without as many at random."""
+"""Which rows of a dataset an arm takes: without those of a pattern, or contrast, or a list, or as many at random."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def message(rng: random.Random, happened: str, asked: str) -> str:
 
 
 def answer(request: Request, said: str, rng: random.Random, *, acting: bool) -> str:
-    """Return two or three short sentences that act on the passage, with the first habits at their rates, or a plain one."""
+    """Return two or three short sentences that act on the passage, with the first habits, or a plain one."""
     if not acting or _PLAIN.match(said):
         return plain_answer(said, rng)
     bank, tics = load("brief"), drawn(request.rates, rng)
