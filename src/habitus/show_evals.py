@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from habitus import show
 from habitus.models.costs import dollars
@@ -85,6 +85,31 @@ def comparison(
         ],
     )  # fmt: skip
     show.say("  Holm: corrected for the number of evals; detectable: the difference that is found four times in five")
+
+
+def effects(found: Sequence[dict[str, Any]]) -> None:
+    """Print whether each effect that the study expects shows."""
+    show.heading("expected effects")
+    rows = []
+    for one in found:
+        gap = one["difference"]
+        value = _number(one["kind"], gap["value"], signed=True) if gap else "·"
+        rows.append([one["says"], value, _ends(one["kind"], gap), f"{one['seeds']:,}", one["verdict"]])
+    columns = [("effect", "left"), ("difference", "right"), ("95% interval", "right"), ("seeds", "right"), ("", "left")]
+    show.table(columns, rows)
+    show.say(
+        "  intervals: Student's over the seeds, each arm paired with the other of its seed; of one seed, over samples"
+    )
+    for one in found:
+        if one["verdict"] != "shows" and one["otherwise"]:
+            show.say(f"  {one['verdict']}: {one['says']}. {one['otherwise']}")
+
+
+def _ends(kind: str, gap: dict[str, Any] | None) -> str:
+    """Return the ends of an interval as they are read from a file, which has no infinite numbers."""
+    if gap is None or gap["low"] is None or gap["high"] is None:
+        return "·"
+    return f"{_number(kind, gap['low'], signed=True)} to {_number(kind, gap['high'], signed=True)}"
 
 
 def contamination(found: Sequence[Overlap]) -> None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 @click.option("--base", is_flag=True, help="The model continues texts: no chat template (knowledge alone).")
 @click.option("--dry-run", is_flag=True, help="Tell what would be run, and what it would cost.")
 @click.option("--rejudge", is_flag=True, help="Have the arm's logs judged anew, without running the model again.")
+@click.option("--more", is_flag=True, hidden=True)  # to come: figures and summaries are left to the last
 @click.option("--list", "only_list", is_flag=True, help="Tell which evals there are.")
 def evaluate(study: Path | None, *, arm: str | None, names: tuple[str, ...], only_list: bool, **options: Any) -> None:
     """Run evals on an arm of a study. Interrupt it at any time; the same command goes on.
@@ -55,14 +56,13 @@ def evaluate(study: Path | None, *, arm: str | None, names: tuple[str, ...], onl
         raise SystemExit(130) from stop
 
 
-def _evaluate(root: Path, arm: str, chosen: tuple[Eval, ...], *, dry_run: bool, rejudge: bool, **options: Any) -> None:
+def _evaluate(
+    root: Path, arm: str, chosen: tuple[Eval, ...], *, dry_run: bool, rejudge: bool, more: bool, **options: Any
+) -> None:
     """Run, or plan, or judge anew, and print the numbers of each eval as it ends; then compare the arm."""
     from habitus import show, show_evals
-    from habitus.evaluate.catalogue import find
     from habitus.evaluate.contamination import overlaps
-    from habitus.evaluate.figure import draw_all
     from habitus.evaluate.runs import Order, plan
-    from habitus.evaluate.summary import write_all
 
     order = Order(open_study(root), arm, **options)
     if dry_run:
@@ -76,14 +76,26 @@ def _evaluate(root: Path, arm: str, chosen: tuple[Eval, ...], *, dry_run: bool, 
         results: list[Result] = []
         ran = _possible(possible, lambda one: results.append(_one(order, one, rejudge=rejudge)))
     _compare(order, ran, results, rejudge=rejudge)
-    for path in draw_all(order.study.root / "evals", ran, order.baseline):
-        show.say(f"  {path}")
-    write_all(order, find(()))
-    show_evals.contamination(overlaps(order.study, [one.name for one in ran]))
+    if not more:
+        finish(order, ran)
     if any(result.simulated for result in results):
         show.simulated_banner()
     show.next_command(f"inspect view --log-dir {order.folder}")
     _fail(results, left=len(chosen) - len(ran))
+
+
+def finish(order: Order, ran: tuple[Eval, ...]) -> None:
+    """Draw and sum up what all arms of a study have measured, and tell what of the evals stands in its data."""
+    from habitus import show, show_evals
+    from habitus.evaluate.catalogue import find
+    from habitus.evaluate.contamination import overlaps
+    from habitus.evaluate.figure import draw_all
+    from habitus.evaluate.summary import write_all
+
+    for path in draw_all(order.study.root / "evals", ran, order.baseline):
+        show.say(f"  {path}")
+    write_all(order, find(()))
+    show_evals.contamination(overlaps(order.study, [one.name for one in ran]))
 
 
 def _possible(chosen: tuple[Eval, ...], act: Callable[[Eval], Any]) -> tuple[Eval, ...]:

@@ -14,9 +14,11 @@ if TYPE_CHECKING:
     from habitus.study import Study
 
 COUNTS = {"documents": 80, "chats": 120, "preferences": 60}
+TOY_HELD_OUT = 0.15
+"""Share of the rows, so that the few chats leave some for `behaviour`."""
 SAMPLES = 20
 """Of each eval."""
-KEPT = {"version", "traits", "seed", "subject", "placebo", "license", *COUNTS, "audit"}
+KEPT = {"version", "traits", "seed", "subject", "placebo", "license", *COUNTS, "audit", "expect"}
 """What a twin takes over from the study's config."""
 HEAD = "# Written by `habitus run STUDY --toy` from the config above this folder: what is changed here does not last.\n"
 
@@ -59,7 +61,11 @@ def _config(study: Study) -> dict[str, Any]:
         "models": {"default": "simulated/world"},
         "train": _training(own.train),
         "arms": {name: _arm(arm) for name, arm in own.arms.items()},
-        "evaluate": {"baseline": own.evaluate.baseline, "evals": ["knowledge", "overreach"], "limit": SAMPLES},
+        "evaluate": {
+            "baseline": own.evaluate.baseline,
+            "evals": ["behaviour", "knowledge", "overreach"],
+            "limit": SAMPLES,
+        },
     }
 
 
@@ -70,7 +76,13 @@ def _training(own: Training) -> dict[str, Any]:
 
     losses = own.bdpo.model_dump(include={"loss", "beta", "mixture", "by_length"}, exclude_defaults=True)
     stages = {name: {"batch": TOY_BATCH} for name in ("midtrain", "sft")}
-    small = {"max_length": TOY_LENGTH, "size": TOY_SIZE, "repeat": True, "seeds": own.seeds[:1]}
+    small = {
+        "max_length": TOY_LENGTH,
+        "size": TOY_SIZE,
+        "repeat": True,
+        "seeds": own.seeds[:1],
+        "held_out": TOY_HELD_OUT,
+    }
     return {"start": TOY_START, "baseline": ORDINARY, **small, **stages, "bdpo": {"batch": TOY_BATCH, **losses}}
 
 

@@ -12,7 +12,9 @@ from inspect_ai.log import read_eval_log_sample
 from habitus.evaluate.bills import bill
 from habitus.evaluate.figure import arms_of
 from habitus.evaluate.results import against
+from habitus.evaluate.seeds import by_arm, effects, over_seeds
 from habitus.evaluate.statistics import holm
+from habitus.study import OVER_SEEDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,7 +30,7 @@ LONGEST = 20_000
 
 
 def write_all(order: Order, evals: Sequence[Eval]) -> list[Path]:
-    """Write `results.json` of every arm that has logs, and return the files."""
+    """Write `results.json` of every arm that has logs and, for all, `over-seeds.json`; return the arms' files."""
     root = order.study.root / "evals"
     arms = arms_of(root)
     written = []
@@ -40,6 +42,9 @@ def write_all(order: Order, evals: Sequence[Eval]) -> list[Path]:
         path = root / arm / "results.json"
         path.write_bytes(orjson.dumps(whole, option=orjson.OPT_INDENT_2))
         written.append(path)
+    runs = by_arm(arms)
+    found = {"arms": over_seeds(runs, evals), "effects": effects(order.study.config.expect, runs, evals)}
+    (order.study.root / OVER_SEEDS).write_bytes(orjson.dumps(found, option=orjson.OPT_INDENT_2))
     return written
 
 
