@@ -73,9 +73,8 @@ class Config(Section):
     @model_validator(mode="after")
     def _expects_of_its_arms(self) -> Config:
         known = {*self.arms, *self.evaluate.arms}
-        if known and (
-            strange := next((a for one in self.expect for a in (one.higher, one.than) if a not in known), "")
-        ):
+        named = [arm for one in self.expect for arm in (one.higher, one.than)]
+        if known and (strange := next((arm for arm in named if arm not in known), "")):
             raise ValueError(f"`expect` names '{strange}', which is no arm.{nearest(strange, known)}")
         return self
 

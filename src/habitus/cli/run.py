@@ -148,13 +148,8 @@ def _evaluate(study: Study, arms: tuple[str, ...]) -> list[str]:
         if stands.state == "stale":
             show.note(f"{order.arm}: {stands.why}; the old logs are in {_set_aside(order)}")
         ran[order] = named
-        words = [
-            str(study.root),
-            "--more",
-            "--arm",
-            order.arm,
-            *(word for one in named for word in ("--eval", one.name)),
-        ]
+        wanted = (word for one in named for word in ("--eval", one.name))
+        words = [str(study.root), "--more", "--arm", order.arm, *wanted]
         limit = ["--limit", str(order.limit)] if order.limit else []
         if why := _safely(lambda words=[*words, *limit]: _call(evaluate, words), order.folder):
             bad.append(f"evals of {order.arm}: {why}")
