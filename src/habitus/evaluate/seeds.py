@@ -9,8 +9,8 @@ from dataclasses import asdict
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from habitus.evaluate.results import against, differences
-from habitus.evaluate.statistics import mean
+from habitus.evaluate.results import differences
+from habitus.evaluate.statistics import compare, mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -81,38 +81,36 @@ def _effect(expected: Expected, ours: Seeds, theirs: Seeds, evals: Sequence[Eval
     one = next((one for one in evals if one.name == name), None)
     known = one.all_measures(next(iter(pairs.values()))[0]) if one and pairs else ()
     measure = next((measure for measure in known if measure.key == key), None)
-    gaps = {
-        seed: found for seed, pair in sorted(pairs.items()) if measure and (found := _gap(*pair, measure)) is not None
-    }
-    told = {**expected.model_dump(), "kind": "score", "title": key, "seeds": len(gaps)}
-    if measure is None or not gaps:
-        return told | {"verdict": MISSING, "difference": None, "by_seed": {}}
-    found = _difference(pairs, gaps, measure)
+    by_seed = {seed: _paired(*pair, measure) for seed, pair in sorted(pairs.items())} if measure else {}
+    rows = {seed: found for seed, found in by_seed.items() if found}
+    told = {**expected.model_dump(), "kind": "score", "title": key, "seeds": len(rows)}
+    if measure is None or not rows:
+        return told | {"verdict": MISSING, "difference": None}
+    found = _difference(list(rows.values()), measure)
     verdict = SHOWS if found["low"] > 0 else AGAINST if found["high"] < 0 else NOT
-    told |= {"kind": measure.kind, "title": measure.title, "by_seed": gaps}
-    return told | {"verdict": verdict, "difference": found}
+    return told | {"kind": measure.kind, "title": measure.title, "verdict": verdict, "difference": found}
 
 
-def _gap(ours: Result, theirs: Result, measure: Measure) -> float | None:
-    """Return what one run has more than the other, in the mean over the samples that both completed."""
+def _paired(ours: Result, theirs: Result, measure: Measure) -> list[tuple[str, float, float]]:
+    """Return the samples that both runs have a number of, with their two numbers."""
     other = {(row.id, row.epoch): row.values.get(measure.key, math.nan) for row in theirs.scored}
-    gaps = [
-        row.values.get(measure.key, math.nan) - other[row.id, row.epoch]
+    found = [
+        (row.id, row.values.get(measure.key, math.nan), other[row.id, row.epoch])
         for row in ours.scored
         if (row.id, row.epoch) in other
     ]
-    found = [gap for gap in gaps if not math.isnan(gap)]
-    return fmean(found) if found else None
+    return [one for one in found if not math.isnan(one[1] + one[2])]
 
 
-def _difference(
-    pairs: Mapping[str, tuple[Result, Result]], gaps: Mapping[str, float], measure: Measure
-) -> dict[str, Any]:
-    """Return the mean of the seeds' differences with Student's interval; of one seed, that over its samples."""
-    if len(gaps) == 1:
-        found = against(*pairs[next(iter(gaps))], measure)
-        assert found is not None
-        return {"value": found.value, "low": found.low, "high": found.high, "detectable": found.detectable}
+def _difference(pairs: Sequence[list[tuple[str, float, float]]], measure: Measure) -> dict[str, Any]:
+    """Return the mean of the seeds' differences with Student's interval over the seeds.
+
+    Where there is one seed, or the seeds are all alike, the interval is over samples, those of one message together.
+    """
     low, high = measure.bounds or (-math.inf, math.inf)
-    over = mean(list(gaps.values()), scale=(low - high, high - low))
-    return {"value": over.value, "low": over.low, "high": over.high, "detectable": over.detectable}
+    gaps = [fmean(ours - theirs for _, ours, theirs in rows) for rows in pairs]
+    found = mean(gaps, scale=(low - high, high - low))
+    if not math.isfinite(found.low):
+        names, ours, theirs = zip(*(one for rows in pairs for one in rows), strict=True)
+        found = compare(ours, theirs, names, scale=measure.bounds)
+    return {"value": found.value, "low": found.low, "high": found.high, "detectable": found.detectable}
