@@ -19,9 +19,9 @@ FILES = sorted(SOURCE.rglob("*.py"))
 
 VERBS = {"traits", "generate", "audit", "train", "evaluate", "report", "publish"}
 LAYERS: list[set[str]] = [
-    {"errors", "records", "settings", "settings_train", "config", "shapes", "sources", "quotes"},
+    {"errors", "records", "settings", "settings_train", "config", "shapes", "sources", "quotes", "held_out"},
     {"study", "prompts", "models", "show", "show_audit", "show_train", "show_evals"},
-    {"recipe", "ask", "tally", "forecast"},
+    {"recipe", "ask", "patterns", "tally", "forecast"},
     VERBS,
     {"cli"},
     {"__main__"},
