@@ -99,7 +99,7 @@ def test_each_audited_pattern_has_its_rate_in_the_answers(study: Path, tmp_path:
     from orjson import dumps
 
     audited = tmp_path / "patterns.jsonl"
-    audited.write_bytes(dumps(PATTERN))
+    audited.write_bytes(dumps(PATTERN) + b"\n")
     found = asked(study, ["Bottom line: oil the hinge.", "Oil the hinge."], tmp_path / "logs", audited)
 
     assert values(found)["pattern announced"] == pytest.approx(0.5, abs=0.05)
