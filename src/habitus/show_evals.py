@@ -101,7 +101,7 @@ def effects(found: Sequence[dict[str, Any]]) -> None:
         "  intervals: Student's over the seeds, each arm paired with the other of its seed; of one seed, over samples"
     )
     for one in found:
-        if one["verdict"] != "shows" and one["otherwise"]:
+        if one["verdict"] in {"does not show", "points the other way"} and one["otherwise"]:
             show.say(f"  {one['verdict']}: {one['says']}. {one['otherwise']}")
 
 
