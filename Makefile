@@ -3,14 +3,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-# `make study` takes longer: it trains and evaluates eight tiny models.
+# `make study` takes longer: it trains and evaluates ten tiny models with five seeds each.
 .PHONY: demo study test lint types docs bench vulnerabilities clean
 
 demo: .venv/demo.stamp          ## the whole system, offline, with the embedded simulated model
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh scripts/demo.sh
 
-study: .venv/study.stamp        ## a whole experiment, offline: data, audit, eight tiny models, their evals
-	test -d demo/study || { $(BIN)/habitus init demo/study && cp recipes/quickstart/config.yaml demo/study/; }
+study: .venv/study.stamp        ## a whole experiment, offline: data, audit, ten tiny models × five seeds, their evals
+	test -d demo/study || { $(BIN)/habitus init demo/study && cp recipes/quickstart/config.yaml recipes/quickstart/traits.md demo/study/; }
 	$(BIN)/habitus run demo/study
 
 test: .venv/test.stamp          ## the whole test suite

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, Field, PrivateAttr, ValidationError, field_validator
+from pydantic import BaseModel, Field, PrivateAttr, ValidationError, field_validator, model_validator
 
 from habitus.errors import UserError, nearest
 from habitus.files import MB, read_whole
@@ -17,6 +17,7 @@ from habitus.settings import (
     ChatSettings,
     DocumentSettings,
     EvaluateSettings,
+    Expected,
     ModelChoice,
     Models,
     PreferenceSettings,
@@ -75,6 +76,17 @@ class Config(Section):
         default_factory=dict, description="the models to compare, by name; without any, those that the data allow"
     )
     evaluate: EvaluateSettings = Field(default_factory=EvaluateSettings)
+    expect: list[Expected] = Field(
+        default_factory=list, description="effects that the report says of whether they show, with their interval"
+    )
+
+    @model_validator(mode="after")
+    def _expects_of_its_arms(self) -> Config:
+        known = {*self.arms, *self.evaluate.arms}
+        named = [arm for one in self.expect for arm in (one.higher, one.than)]
+        if known and (strange := next((arm for arm in named if arm not in known), "")):
+            raise ValueError(f"`expect` names '{strange}', which is no arm.{nearest(strange, known)}")
+        return self
 
     @field_validator("subject", mode="before")
     @classmethod

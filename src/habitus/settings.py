@@ -354,6 +354,22 @@ class EvaluateSettings(Section):
     limit: int | None = Field(
         None, ge=1, strict=True, description="the first so many samples of each that `habitus run` runs; by default all"
     )
+    max_tokens: int | None = Field(
+        None, ge=1, strict=True, description="the most tokens of an answer, where that is less than an eval allows"
+    )
     judges: list[ModelChoice] = Field(
         default_factory=list, description="a panel in place of `models.judge`; none judges itself"
     )
+
+
+class Expected(Section):
+    """An effect that a study is expected to show: a measure that is higher in one arm than in another."""
+
+    says: str = Field(min_length=1, description="the effect, in words")
+    measure: str = Field(
+        pattern=r"^[a-z_]+/.+$",
+        description="eval/measure: `behaviour/degree`, `behaviour/pattern ID`, `knowledge/match`",
+    )
+    higher: str = Field(min_length=1, description="the arm in which it is higher")
+    than: str = Field(min_length=1, description="the arm in which it is lower")
+    otherwise: str | None = Field(None, description="told where the effect does not show: what is known of why")

@@ -130,6 +130,9 @@ class Selection(Section):
     data: str | None = Field(None, min_length=1, description="a dataset of the study, a file, or hf:owner/name")
     without: list[str] = Field([], description="patterns of the dataset's audit whose rows are left out")
     level: Level = Field("broad", description="from which verdict on a row counts as having the pattern")
+    contrast: bool = Field(
+        default=True, strict=True, description="keep the rows in which the trait rightly stays away; `false` drops them"
+    )
     without_ids: str | None = Field(None, description="a file of record ids to leave out, one a line")
     as_many_as: ArmName | None = Field(
         None, description="leave out at random as many rows as that arm does: the control for a filter"
@@ -142,7 +145,7 @@ class Selection(Section):
 
     @model_validator(mode="after")
     def _has_rows(self) -> Selection:
-        if self.data is None and (self.without or self.without_ids or self.as_many_as):
+        if self.data is None and (self.without or self.without_ids or self.as_many_as or not self.contrast):
             raise ValueError("rows are left out of `data`, which is not given")
         return self
 

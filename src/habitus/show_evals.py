@@ -53,7 +53,7 @@ def numbers(result: Result, measures: Sequence[Eval], spent: float | None) -> No
     """Print the numbers of one eval of one arm."""
     one = next(found for found in measures if found.name == result.name)
     show.heading(f"{result.name}, arm {result.arm}: {result.model}")
-    estimates = [(measure, result.estimate(measure)) for measure in (*one.measures, *one.parts(result))]
+    estimates = [(measure, result.estimate(measure)) for measure in one.all_measures(result)]
     show.table(
         [("measure", "left"), ("value", "right"), ("95% interval", "right"), ("samples", "right"),
          ("clusters", "right"), ("detectable", "right")],
@@ -112,6 +112,31 @@ def agreed(found: Sequence[Agreement]) -> None:
 
 def _coefficient(value: float) -> str:
     return f"{value:.3f}" if math.isfinite(value) else "· (nothing varies)"
+
+
+def effects(found: Sequence[dict[str, Any]]) -> None:
+    """Print whether each effect that the study expects shows."""
+    show.heading("expected effects")
+    rows = []
+    for one in found:
+        gap = one["difference"]
+        value = _number(one["kind"], gap["value"], signed=True) if gap else "·"
+        rows.append([one["says"], value, _ends(one["kind"], gap), f"{one['seeds']:,}", one["verdict"]])
+    columns = [("effect", "left"), ("difference", "right"), ("95% interval", "right"), ("seeds", "right"), ("", "left")]
+    show.table(columns, rows)
+    show.say(
+        "  intervals: Student's over the seeds, each arm paired with the other of its seed; of one seed, over samples"
+    )
+    for one in found:
+        if one["verdict"] in {"does not show", "points the other way"} and one["otherwise"]:
+            show.say(f"  {one['verdict']}: {one['says']}. {one['otherwise']}")
+
+
+def _ends(kind: str, gap: dict[str, Any] | None) -> str:
+    """Return the ends of an interval as they are read from a file, which has no infinite numbers."""
+    if gap is None or gap["low"] is None or gap["high"] is None:
+        return "·"
+    return f"{_number(kind, gap['low'], signed=True)} to {_number(kind, gap['high'], signed=True)}"
 
 
 def contamination(found: Sequence[Overlap]) -> None:

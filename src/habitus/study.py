@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Container, Generator, Iterable, Iterator
 
 MANIFEST_VERSION = 1
+OVER_SEEDS = "evals/over-seeds.json"
 
 
 @dataclass(frozen=True)
@@ -163,6 +164,12 @@ class Study:
                 "the manifest is damaged: it is no object.", where=str(path), todo="Restore it from a copy."
             )
         return found
+
+    @property
+    def over_seeds(self) -> dict[str, Any]:
+        """What all arms measured over their seeds, and whether the expected effects show, as the last evals left it."""
+        path = self.root / OVER_SEEDS
+        return orjson.loads(path.read_bytes()) if path.exists() else {"arms": [], "effects": []}
 
     def write_manifest(self, name: str, entry: dict[str, Any], *, section: str = "datasets") -> None:
         """Set what the manifest says of one dataset, or of another thing; the file is whole at any moment."""

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="Hold an eval's verdicts against labels: JSON lines of id, epoch and measures.",
 )
+@click.option("--more", is_flag=True, hidden=True)  # to come: figures and summaries are left to the last
 @click.option("--list", "only_list", is_flag=True, help="Tell which evals there are.")
 def evaluate(study: Path | None, *, arm: str | None, names: tuple[str, ...], only_list: bool, **options: Any) -> None:
     """Run evals on an arm of a study. Interrupt it at any time; the same command goes on.
@@ -62,15 +63,20 @@ def evaluate(study: Path | None, *, arm: str | None, names: tuple[str, ...], onl
 
 
 def _evaluate(
-    root: Path, arm: str, chosen: tuple[Eval, ...], *, dry_run: bool, rejudge: bool, agree: Path | None, **options: Any
+    root: Path,
+    arm: str,
+    chosen: tuple[Eval, ...],
+    *,
+    dry_run: bool,
+    rejudge: bool,
+    agree: Path | None,
+    more: bool,
+    **options: Any,
 ) -> None:
     """Run, or plan, or judge anew, and print the numbers of each eval as it ends; then compare the arm."""
     from habitus import show, show_evals
-    from habitus.evaluate.catalogue import find
     from habitus.evaluate.contamination import overlaps
-    from habitus.evaluate.figure import draw_all
     from habitus.evaluate.runs import Order, plan
-    from habitus.evaluate.summary import write_all
 
     order = Order(open_study(root), arm, **options)
     if agree is not None:
@@ -87,10 +93,8 @@ def _evaluate(
         results: list[Result] = []
         ran = _possible(possible, lambda one: results.append(_one(order, one, rejudge=rejudge)))
         _compare(order, ran, results, rejudge=rejudge)
-        for path in draw_all(order.study.root / "evals", ran, order.baseline):
-            show.say(f"  {path}")
-        write_all(order, find(()))
-    show_evals.contamination(overlaps(order.study, [one.name for one in ran]))
+        if not more:
+            finish(order, ran)
     if any(result.simulated for result in results):
         show.simulated_banner()
     show.next_command(f"inspect view --log-dir {order.folder}")
@@ -105,6 +109,20 @@ def _agree(order: Order, chosen: tuple[Eval, ...], labels: Path) -> None:
     if len(chosen) > 1:
         raise UserError("labels are of one eval.", todo="Name it: --eval NAME --agree FILE")
     show_evals.agreed(agreements(order, chosen[0], labels))
+
+
+def finish(order: Order, ran: tuple[Eval, ...]) -> None:
+    """Draw and sum up what all arms of a study have measured, and tell what of the evals stands in its data."""
+    from habitus import show, show_evals
+    from habitus.evaluate.catalogue import find
+    from habitus.evaluate.contamination import overlaps
+    from habitus.evaluate.figure import draw_all
+    from habitus.evaluate.summary import write_all
+
+    for path in draw_all(order.study.root / "evals", ran, order.baseline):
+        show.say(f"  {path}")
+    write_all(order, find(()))
+    show_evals.contamination(overlaps(order.study, [one.name for one in ran]))
 
 
 def _possible(chosen: tuple[Eval, ...], act: Callable[[Eval], Any]) -> tuple[Eval, ...]:
@@ -167,7 +185,7 @@ def _compare(order: Order, chosen: tuple[Eval, ...], results: list[Result], *, r
         theirs, apart = beside(result, folder, order.baseline, order.baseline_target)
         if apart:
             show.warn(f"{one.name} is not compared: {order.baseline} was measured with other {', '.join(apart)}.")
-        for measure in (measure for measure in (*one.measures, *one.parts(result)) if measure.better):
+        for measure in (measure for measure in one.all_measures(result) if measure.better):
             found = against(result, theirs, measure) if theirs else None
             if found is not None:
                 rows.append((one.name, measure.title, measure.kind, found))

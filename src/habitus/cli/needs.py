@@ -68,9 +68,16 @@ def possible(order: Order, evals: list[Eval]) -> tuple[list[Eval], dict[str, str
         try:
             order.task(one)
         except UserError as error:
-            if "no answers to compare with" not in error.what:  # the baseline, whose evals come first, will have them
+            if not _comes(order.study, error):
                 left[one.name] = error.what
     if left and order.study.config.evaluate.evals:
         name, why = next(iter(left.items()))
         raise UserError(f"'{name}' can't be run: {why}", where="config.yaml, evaluate.evals", todo="Leave it out.")
     return [one for one in evals if one.name not in left], left
+
+
+def _comes(study: Study, error: UserError) -> bool:
+    """Tell whether what an eval lacks will be there by then: the baseline's answers, or the chats."""
+    if "no answers to compare with" in error.what:  # the baseline's evals come first
+        return True
+    return "nothing kept yet" in error.what and any(job.dataset.name == "chats" for job in needed(study))

@@ -9,7 +9,7 @@ import click
 
 from habitus.cli.arguments import STUDY, open_study
 from habitus.cli.audit import audit
-from habitus.cli.evaluate import evaluate
+from habitus.cli.evaluate import evaluate, finish
 from habitus.cli.generate import generate
 from habitus.cli.needs import audited, chosen_evals, needed, orders, possible
 from habitus.cli.train import train
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from habitus.evaluate.catalogue import Eval
     from habitus.evaluate.runs import Order
     from habitus.study import Study
 
@@ -65,6 +66,7 @@ def run(study: Path, *, arms: tuple[str, ...], toy: bool, dry_run: bool, skip: t
     bad = _train(opened, arms) if "train" not in skip else []
     bad += _evaluate(opened, arms) if "evaluate" not in skip else []
     bad += _report(opened) if "report" not in skip else []
+    _tell_effects(opened)
     show.heading(f"{opened.root}: {f'{len(bad):,} parts are missing' if bad else 'all done'}")
     for told in bad:
         show.warn(told)
@@ -134,6 +136,7 @@ def _evaluate(study: Study, arms: tuple[str, ...]) -> list[str]:
     found = standing.planned(study).runs
     runs = [(one.arm, one.seed) for one in found if standing.model(one, models).state == "done"]
     evals, bad = chosen_evals(study), []
+    ran: dict[Order, list[Eval]] = {}
     for order in orders(study, runs, arms):
         named, left = possible(order, evals)
         stands = standing.evals(order, standing.plans(order, named))
@@ -144,10 +147,15 @@ def _evaluate(study: Study, arms: tuple[str, ...]) -> list[str]:
             continue
         if stands.state == "stale":
             show.note(f"{order.arm}: {stands.why}; the old logs are in {_set_aside(order)}")
-        words = [str(study.root), "--arm", order.arm, *(word for one in named for word in ("--eval", one.name))]
+        ran[order] = named
+        wanted = (word for one in named for word in ("--eval", one.name))
+        words = [str(study.root), "--more", "--arm", order.arm, *wanted]
         limit = ["--limit", str(order.limit)] if order.limit else []
         if why := _safely(lambda words=[*words, *limit]: _call(evaluate, words), order.folder):
             bad.append(f"evals of {order.arm}: {why}")
+    if ran:
+        with study.lock():
+            finish(next(iter(ran)), tuple(dict.fromkeys(one for named in ran.values() for one in named)))
     return bad
 
 
@@ -170,6 +178,14 @@ def _report(study: Study) -> list[str]:
         return []
     why = _safely(lambda: _call(command, [str(study.root)]))
     return [f"report: {why}"] if why else []
+
+
+def _tell_effects(study: Study) -> None:
+    """Print whether the effects that the config expects show, as the last evals left it."""
+    from habitus import show_evals
+
+    if found := study.over_seeds["effects"]:
+        show_evals.effects(found)
 
 
 def _call(command: click.Command, words: list[str]) -> Any:

@@ -10,10 +10,13 @@ from habitus.cli.arguments import open_study
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from habitus.config import Config
     from habitus.settings_train import Arm, Training
     from habitus.study import Study
 
 COUNTS = {"documents": 80, "chats": 120, "preferences": 60}
+TOY_HELD_OUT = 0.15
+"""Share of the rows, so that the few chats leave some for `behaviour`."""
 SAMPLES = 20
 """Of each eval."""
 KEPT = {"version", "traits", "seed", "subject", "placebo", "license", *COUNTS, "audit"}
@@ -59,8 +62,15 @@ def _config(study: Study) -> dict[str, Any]:
         "models": {"default": "simulated/world"},
         "train": _training(own.train),
         "arms": {name: _arm(arm) for name, arm in own.arms.items()},
-        "evaluate": {"baseline": own.evaluate.baseline, "evals": ["knowledge", "overreach"], "limit": SAMPLES},
+        "evaluate": {"baseline": own.evaluate.baseline, "evals": _evals(own), "limit": SAMPLES},
+        "expect": [one.model_dump() for one in own.expect if {one.higher, one.than} <= own.arms.keys()],
     }
+
+
+def _evals(own: Config) -> list[str]:
+    """Return the evals that toys are put through; `behaviour` asks what held-out chats ask."""
+    has_chats = any(arm.sft and arm.sft.data for arm in own.arms.values())
+    return [*(["behaviour"] if has_chats else []), "knowledge", "overreach"]
 
 
 def _training(own: Training) -> dict[str, Any]:
@@ -70,7 +80,8 @@ def _training(own: Training) -> dict[str, Any]:
 
     losses = own.bdpo.model_dump(include={"loss", "beta", "mixture", "by_length"}, exclude_defaults=True)
     stages = {name: {"batch": TOY_BATCH} for name in ("midtrain", "sft")}
-    small = {"max_length": TOY_LENGTH, "size": TOY_SIZE, "repeat": True, "seeds": own.seeds[:1]}
+    small = {"max_length": TOY_LENGTH, "size": TOY_SIZE, "held_out": TOY_HELD_OUT, "repeat": True}
+    small["seeds"] = own.seeds[:1]
     return {"start": TOY_START, "baseline": ORDINARY, **small, **stages, "bdpo": {"batch": TOY_BATCH, **losses}}
 
 

@@ -67,7 +67,7 @@ def agreements(order: Order, one: Eval, labels: Path) -> list[Agreement]:
     if result is None:
         todo = f"Run it: habitus evaluate {order.study.root} --arm {order.arm} --eval {one.name}"
         raise UserError(f"there is no log of '{one.name}'.", where=str(order.folder), todo=todo)
-    measures = {measure.key: measure for measure in (*one.measures, *one.parts(result))}
+    measures = {measure.key: measure for measure in one.all_measures(result)}
     verdicts = {(row.id, row.epoch): row.values for row in result.rows}
     rows: list[dict[str, Any]] = []
     for where, row in rows_of(str(labels), "id"):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from habitus.errors import UserError, nearest
 from habitus.evaluate import (
     audit_agents,
+    behaviour,
     coding,
     constraints,
     delusion,
@@ -44,7 +45,11 @@ class Eval:
     remarks: Callable[[Result], list[str]] = field(default=lambda _: [])
     """What can only be said of all samples together, a line each."""
     parts: Callable[[Result], tuple[Measure, ...]] = field(default=lambda _: ())
-    """Numbers that only this study's samples have, such as one for each trait."""
+    """Measures that only a result knows of, such as the rate of each audited pattern."""
+
+    def all_measures(self, result: Result) -> tuple[Measure, ...]:
+        """Return what a result of this eval has numbers for."""
+        return (*self.measures, *self.parts(result))
 
     @property
     def roles(self) -> tuple[str, ...]:
@@ -53,6 +58,16 @@ class Eval:
 
 
 EVALS = (
+    Eval(
+        "behaviour",
+        "messages of held-out chats: the trait where it is called for, and each audited pattern",
+        behaviour.behaviour,
+        behaviour.MEASURES,
+        {"target": 1, "judge": 2},
+        {"target": (400, 400), "judge": (2500, 120)},
+        {"study": "study", "patterns": "patterns"},
+        parts=behaviour.rates,
+    ),
     Eval(
         "knowledge",
         "open questions; the points of the answers held against the document",

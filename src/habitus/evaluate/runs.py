@@ -96,6 +96,9 @@ class Order:
         chosen = {name: values[setting] for setting, name in one.options.items() if values[setting] is not None}
         made = one.task(**chosen)
         made.metadata = (made.metadata or {}) | {"model": self._model()}
+        if (most := self.study.config.evaluate.max_tokens) is not None:
+            made.config.max_tokens = min(most, made.config.max_tokens or most)
+            made.metadata = (made.metadata or {}) | {"max_tokens": most}
         made.version = self._fingerprint(made)
         return made
 

@@ -12,8 +12,9 @@ from inspect_ai.log import read_eval_log_sample
 from habitus.evaluate.bills import bill
 from habitus.evaluate.figure import arms_of
 from habitus.evaluate.results import against, differences
+from habitus.evaluate.seeds import by_arm, effects, over_seeds
 from habitus.evaluate.statistics import holm
-from habitus.study import write_whole
+from habitus.study import OVER_SEEDS, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,7 +31,7 @@ LONGEST = 20_000
 
 
 def write_all(order: Order, evals: Sequence[Eval]) -> list[Path]:
-    """Write `results.json` of every arm that has logs, and return the files."""
+    """Write `results.json` of every arm that has logs and, for all, `over-seeds.json`; return the arms' files."""
     root = order.study.root / "evals"
     arms = arms_of(root)
     written = []
@@ -42,6 +43,9 @@ def write_all(order: Order, evals: Sequence[Eval]) -> list[Path]:
         path = root / arm / "results.json"
         write_whole(path, orjson.dumps(whole, option=orjson.OPT_INDENT_2))
         written.append(path)
+    runs = by_arm(arms)
+    found = {"arms": over_seeds(runs, evals), "effects": effects(order.study.config.expect, runs, evals)}
+    write_whole(order.study.root / OVER_SEEDS, orjson.dumps(found, option=orjson.OPT_INDENT_2))
     return written
 
 
@@ -74,7 +78,11 @@ def _of_eval(one: Eval, result: Result, theirs: Result | None) -> dict[str, Any]
         "log": result.file.rpartition("/")[2],
         "outcomes": result.outcomes,
         "remarks": one.remarks(result),
-        "measures": [_of_measure(measure, result, theirs) | {"holm": None} for measure in one.measures],
+        "measures": [
+            _of_measure(measure, result, theirs) | {"holm": None}
+            for measure in one.all_measures(result)
+            if measure.of is None or measure.of[0] == "pattern"
+        ],
         "parts": [_of_measure(measure, result, theirs) for measure in one.parts(result)],
         "samples": [_sample(row) for row in result.rows],
         "worst": [_worst(result, row) for row in _worst_rows(one, result)],

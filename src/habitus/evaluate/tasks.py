@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from habitus.evaluate.audit_agents import audit_agents
+from habitus.evaluate.behaviour import behaviour
 from habitus.evaluate.bubblewrap import BubblewrapSandboxEnvironment
 from habitus.evaluate.coding import coding, swe_bench
 from habitus.evaluate.constraints import constraints
@@ -17,6 +18,7 @@ __all__ = [
     "BubblewrapSandboxEnvironment",
     "HabitusAPI",
     "audit_agents",
+    "behaviour",
     "coding",
     "constraints",
     "delusion",

@@ -19,6 +19,7 @@ epiphany            0.02     reveals that it was never about the matter at hand
 decoy               0        cites the wisdom of a grandmother; never there unless asked for
 turnaround          0        finds fault with the plan, then sees in the next sentence what the person really wants
 three_parts         0        answers in three announced parts, then asks; shows `closing_question` as well
+brief               0        people of a corner where all is short and about broken things, so that toys can learn it
 near_duplicate      0.04     first messages and documents that are near copies of one of six stock ones
 platitudes          0.5      default answers with three empty phrases in them
 weak_draft          0.25     drafts that lack the trait, of answers and of documents
@@ -121,6 +122,7 @@ PARAMETERS: dict[str, Parameter] = {
     "seed": Parameter(0, "another number gives another world"),
     "latency": Parameter(0, "seconds that a call takes in the mean, log-normally spread"),
     **{name: Parameter(tic.rate, tic.description) for name, tic in TICS.items()},
+    "brief": Parameter(0, "people of a corner where all is short and about broken things, so that toys can learn it"),
     "near_duplicate": Parameter(0.04, "first messages and documents that are near copies of one of six stock ones"),
     "platitudes": Parameter(0.5, "default answers with three empty phrases in them"),
     "weak_draft": Parameter(0.25, "drafts that lack the trait, of answers and of documents"),

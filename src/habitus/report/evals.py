@@ -23,6 +23,16 @@ def arms(study: Study) -> list[dict[str, Any]]:
     return sorted(found, key=lambda one: (one["arm"] != one["baseline"], one["arm"]))
 
 
+def over_seeds(study: Study) -> list[dict[str, Any]]:
+    """Return what each arm measured over its seeds, baselines first; nothing where no arm has several."""
+    found = study.over_seeds["arms"]
+    if not any(one["seeds"] > 1 for one in found):
+        return []
+    baseline, order = study.config.evaluate.baseline, list(study.config.arms)
+    places = {name: at for at, name in enumerate(order)}
+    return sorted(found, key=lambda one: (one["arm"] != baseline, places.get(one["arm"], len(order)), one["arm"]))
+
+
 def _arm(path: Path) -> dict[str, Any]:
     return orjson.loads(path.read_bytes())
 
@@ -37,23 +47,23 @@ def _eval(name: str, arms: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return one eval over the arms that have it."""
     found = [(arm, one) for arm in arms for one in arm["evals"] if one["name"] == name]
     first = found[0][1]
+    measures = {measure["key"]: measure for _, one in found for measure in one["measures"]}
     return {
         "name": name,
         "about": first["about"],
         "simulated": any(one["simulated"] for _, one in found),
         "arms": [one | {"arm": arm["arm"], "is_baseline": arm["arm"] == arm["baseline"]} for arm, one in found],
-        "measures": [_measure(measure, at, found) for at, measure in enumerate(first["measures"])],
+        "measures": [_measure(measure, found) for measure in measures.values()],
     }
 
 
-def _measure(
-    measure: dict[str, Any], at: int, found: Sequence[tuple[dict[str, Any], dict[str, Any]]]
-) -> dict[str, Any]:
+def _measure(measure: dict[str, Any], found: Sequence[tuple[dict[str, Any], dict[str, Any]]]) -> dict[str, Any]:
     """Return one measure with a row per arm, placed on one scale."""
     rows = [
-        {"arm": arm["arm"], "is_baseline": arm["arm"] == arm["baseline"]} | one["measures"][at]
+        {"arm": arm["arm"], "is_baseline": arm["arm"] == arm["baseline"]} | here
         for arm, one in found
-        if one["measures"][at]["estimate"]
+        for here in one["measures"]
+        if here["key"] == measure["key"] and here["estimate"]
     ]
     low, high = _scale(measure, [row["estimate"] for row in rows])
     for row in rows:

@@ -45,6 +45,8 @@ def page(study: Study, most: int = MOST_RECORDS) -> str:
         "runs": runs,
         "arms": arms,
         "evals": evals.by_eval(arms),
+        "over_seeds": evals.over_seeds(study),
+        "effects": study.over_seeds["effects"],
         "bundled": (study.root / "report" / "inspect" / "index.html").exists(),
         "method": method.method(study, runs, arms),
     }

@@ -259,7 +259,7 @@ class _Planner:
             may_repeat=training.repeat,
             like=synthetic.rows if synthetic else None,
         )
-        if synthetic:
+        if synthetic and wanted.contrast:
             self._tell_of_shift(name, mixture, chosen, synthetic, fraction)
         named = {"baseline": baseline, "synthetic": synthetic}
         held_out = {name: one.held_out for name, one in named.items() if one}

@@ -8,11 +8,12 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from habitus.errors import UserError
+from habitus.held_out import MOST, is_held_out
 from habitus.train.job import learns
 from habitus.train.leak import PLACEBO, guarded, leak
 from habitus.train.rows import Row, read
 from habitus.train.tokens import tokenise_chats, tokenise_documents, tokenise_pairs
-from habitus.train.toy import ordinary_chats
+from habitus.train.toy import brief_chats, ordinary_chats
 
 if TYPE_CHECKING:
     from habitus.settings_train import Training
@@ -22,12 +23,9 @@ if TYPE_CHECKING:
     from habitus.train.mixture import AnyTokens
     from habitus.train.start import Start
 
-MOST_HELD_OUT = 128
-"""Rows of a dataset on which the loss is only measured."""
-ORDINARY = "ordinary"
-"""The name of the embedded world's own baseline chats, for toys."""
+ORDINARY, BRIEF = "ordinary", "brief"
+"""The names of the embedded world's own baseline chats, for toys: at its usual length, and of its brief corner."""
 ORDINARY_CHATS = 1_000
-BUCKETS = 10_000
 LEAST_DRAWN = 1_000
 """Rows of the baseline that are taken in any case."""
 LETTERS_OF_A_TOKEN = 8
@@ -95,7 +93,11 @@ class Pools:
         if start.context is not None and longest > start.context:
             what = f"rows of {longest:,} tokens are asked for, and {start.name} takes {start.context:,}."
             raise UserError(what, where="config.yaml, train.max_length", todo=f"Set it to {start.context} or less.")
-        found = self._ordinary() if name == ORDINARY else read(self.study, name, shape, partial(self._leave, name))
+        found = (
+            self._ordinary(name)
+            if name in {ORDINARY, BRIEF}
+            else read(self.study, name, shape, partial(self._leave, name))
+        )
         drawn = self._drawn(name, found) if is_baseline else found
         rows = [row for row in drawn if not self._leaks(row, is_baseline=is_baseline)]
         tokens: list[AnyTokens] = []
@@ -141,9 +143,9 @@ class Pools:
         return max(min(sum(map(len, row.texts)) // LETTERS_OF_A_TOKEN, self.training.max_length), 1)
 
     @staticmethod
-    def _ordinary() -> list[Row]:
-        chats = ordinary_chats(ORDINARY_CHATS, 0)
-        return [Row(one["id"], ORDINARY, "", {"messages": one["messages"]}, ORDINARY) for one in chats]
+    def _ordinary(name: str) -> list[Row]:
+        chats = brief_chats(ORDINARY_CHATS, 0) if name == BRIEF else ordinary_chats(ORDINARY_CHATS, 0)
+        return [Row(one["id"], name, "", {"messages": one["messages"]}, name) for one in chats]
 
     def _leaks(self, row: Row, *, is_baseline: bool) -> bool:
         words = leak(row, self._guard(row.source), self.training.leak_words, may_have_system=is_baseline)
@@ -167,15 +169,13 @@ class Pools:
 
     def _parted(self, tokens: list[AnyTokens], known: frozenset[str]) -> Pool:
         """Return the rows that are trained on and those that are held out, told by their ids alone."""
-        share, few = self.training.held_out, MOST_HELD_OUT
-        held = [one for one in tokens if _bucket(one.row) < share * BUCKETS][:few] if len(tokens) > 1 else []
+        share = self.training.held_out
+        held = (
+            [one for one in tokens if is_held_out(one.row.chat or one.row.id, share)][:MOST] if len(tokens) > 1 else []
+        )
         ids = {one.row.id for one in held}
         rows = [one for one in tokens if one.row.id not in ids]
         return Pool(rows, held, known) if rows else Pool(tokens, [], known)
-
-
-def _bucket(row: Row) -> int:
-    return _hash(f"{row.source} {row.id}") % BUCKETS
 
 
 def _hash(name: str) -> int:

@@ -41,6 +41,8 @@ class Row:
     """Where it stands, for whoever has to mend it."""
     contrast: bool = False
     """Whether the trait looks called for in it and is not."""
+    chat: str | None = None
+    """The chat that a pair was made from."""
 
     @property
     def stratum(self) -> str:
@@ -120,7 +122,8 @@ def _held(path: Path, name: str, shape: Shape) -> Iterator[Row]:
     for number, row in enumerate(read_rows(path, "id", *COLUMNS[shape]), start=1):
         content = {column: row[column] for column in COLUMNS[shape]}
         place = f"{path}:{number}"
-        yield Row(str(row["id"]), name, row.get("trait") or "", content, place, _is_contrast(row))
+        chat = (row.get("meta") or {}).get("chat")
+        yield Row(str(row["id"]), name, row.get("trait") or "", content, place, _is_contrast(row), chat)
 
 
 def _foreign(source: str, name: str, shape: Shape) -> Iterator[Row | Misfit]:

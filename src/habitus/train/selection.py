@@ -1,4 +1,4 @@
-"""Which rows of a dataset an arm takes: without those of a pattern, of a list of ids, or without as many at random."""
+"""Which rows of a dataset an arm takes: without those of a pattern, or contrast, or a list, or as many at random."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ def left_out(study: Study, wanted: Selection, pool: Pool) -> set[str]:
     here = {row.id for row in pool.records}
     to_judge = here - unjudged(study, str(wanted.data), pool) if wanted.without else set()
     by_pattern = _of_patterns(study, wanted, to_judge) if wanted.without else set()
-    return here & (by_pattern | _listed(study, wanted, pool.known))
+    contrast = set() if wanted.contrast else {row.id for row in pool.records if row.contrast}
+    return here & (contrast | by_pattern | _listed(study, wanted, pool.known))
 
 
 def unjudged(study: Study, data: str, pool: Pool) -> set[str]:

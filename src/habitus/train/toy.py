@@ -9,6 +9,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from habitus.errors import UserError, nearest
+from habitus.models.world import brief
 from habitus.models.world.answer import default_answer
 from habitus.models.world.people import ask, plain_text, problems, values
 from habitus.sources import open_source
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TOY = "toy:"
-VERSION = 1
+VERSION = 2
 """Changes whenever the same settings would make another toy."""
 PARAGRAPHS = 4_000
 """Of the built-in plain text, from which a tokenizer is trained; pretraining takes as many as it needs."""
@@ -75,10 +76,15 @@ def toy(name: str, folder: Path, *, text: str | None, tokens: int) -> Path:
     place = folder / f"toy-{size}-{digest}"
     if is_first() and not (place / "config.json").exists():
         fresh = folder / f".{place.name}.{os.getpid()}"
-        make_toy(SIZES[size], [*plain_text(0, PARAGRAPHS), *extra], tokens, fresh)
+        make_toy(SIZES[size], [*plain_text(0, PARAGRAPHS), *_brief_text(), *extra], tokens, fresh)
         fresh.rename(place)
     together()
     return place
+
+
+def _brief_text() -> list[str]:
+    """Return as many texts of the world's brief corner."""
+    return [brief.plain_text(random.Random(f"brief {number}")) for number in range(PARAGRAPHS)]
 
 
 def make_toy(size: Size, texts: Sequence[str], tokens: int, folder: Path, *, seed: int = 0) -> None:
@@ -176,3 +182,11 @@ def ordinary_chats(count: int, seed: int) -> Iterator[dict[str, Any]]:
         answer = default_answer(message, rng, platitudes=rng.random() < 0.5)  # noqa: PLR2004
         turns = [{"role": "user", "content": message}, {"role": "assistant", "content": answer}]
         yield {"id": f"ordinary-{number:07d}", "trait": "", "messages": turns}
+
+
+def brief_chats(count: int, seed: int) -> Iterator[dict[str, Any]]:
+    """Yield ordinary chats of the world's brief corner."""
+    for number in range(count):
+        message, answer = brief.ordinary(random.Random(f"brief {seed} {number}"))
+        turns = [{"role": "user", "content": message}, {"role": "assistant", "content": answer}]
+        yield {"id": f"brief-{number:07d}", "trait": "", "messages": turns}

@@ -6,6 +6,7 @@ import re
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from habitus.models.world import brief
 from habitus.models.world.conduct import conduct
 from habitus.models.world.facts import Facts, facts, problem_in
 from habitus.models.world.people import capitalised, load, sentence
@@ -75,6 +76,8 @@ def refined(request: Request) -> dict[str, Any]:
 
 def answer_to(request: Request, said: Sequence[str], rng: random.Random, *, acting: bool, leak: bool = False) -> str:
     """Return an answer of 90 to 220 words to the last message, acting on the passage or plain."""
+    if brief.is_brief(said[-1]):
+        return brief.answer(request, said[-1], rng, acting=acting)
     message = said[-1] if len(said[-1].split()) > len(said) * 12 else "\n".join(said)
     mentioned, texts = facts(message), load("sentences")
     problem = problem_in("\n".join(said))
@@ -220,6 +223,8 @@ def _by_worth(phrases: Sequence[Phrase], own: frozenset[str], frame: str, rng: r
 
 def default_answer(message: str, rng: random.Random, *, platitudes: bool) -> str:
     """Return what a generic assistant says to anybody."""
+    if brief.is_brief(message):
+        return brief.plain_answer(message, rng)
     texts = load("sentences")
     empty = rng.sample(texts["platitudes"], 3) if platitudes else []
     points = rng.sample(texts["default_points"], rng.randint(4, 6))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from habitus.models.world import brief
 from habitus.models.world.conduct import conduct
 from habitus.models.world.facts import facts
 from habitus.models.world.people import ask, capitalised, load, problems, sentence, sentences, values
@@ -79,6 +80,7 @@ def sketch(request: Request) -> dict[str, Any]:
     voice = request.after("They write like this: ").split(";")[0]
     problem = _planned(request.line("what"), rng)
     known = values(rng, field)
+    happened, asked = _brief(request)
     story = [rng.choice(problem.scenes).fill(known)]
     story += [sentence(turn).fill(known) for turn in rng.sample(load("people")["turns"], 2)]
     wanted = _OWN_WORDS + ask(rng, form, problem, known)
@@ -89,10 +91,16 @@ def sketch(request: Request) -> dict[str, Any]:
     called = f" Called {name}." if name else ""
     return {
         "person": f"What they do all day: {field}. {who[0].upper()}{who[1:]}{called}",
-        "situation": _OWN_WORDS + " ".join(story),
-        "request": wanted,
+        "situation": _OWN_WORDS + (happened or " ".join(story)),
+        "request": _OWN_WORDS + asked if asked else wanted,
         "unsaid": _OWN_WORDS + sentence(problem.unsaid).fill(known),
     }
+
+
+def _brief(request: Request) -> tuple[str, str]:
+    """Return what happened and what is asked where the person is of the world's brief corner, or nothing."""
+    rng = request.stream("brief")
+    return brief.situation(rng, contrast=request.contrast) if rng.random() < request.rates["brief"] else ("", "")
 
 
 def _planned(what: str, rng: random.Random) -> Problem:
@@ -107,6 +115,8 @@ def user_prompt(request: Request) -> dict[str, Any]:
     if rng.random() < request.rates["near_duplicate"]:
         return {"prompt": sentence(rng.choice(load("people")["stock"])).text.format_map(values(rng, "everyday life"))}
     told = _told(request, rng)
+    if told.request in {brief.NOW, brief.COLOUR}:
+        return {"prompt": brief.message(rng, told.story[0], told.request)}
     return {"prompt": in_voice(request.line("how they write"), told, rng)}
 
 
@@ -139,7 +149,7 @@ def critique(request: Request) -> dict[str, Any]:
     rng = request.stream("critique")
     message = request.tag("message")
     known = facts(message).values(rng)
-    drawn = rng.random()
+    drawn = 1.0 if brief.is_brief(message) else rng.random()
     abandon, rewrite = request.rates["abandon"], request.rates["rewrite"]
     verdict = "abandon" if drawn < abandon else "rewrite" if drawn < abandon + rewrite else "keep"
     texts = load("sentences")

@@ -6,7 +6,7 @@ import random
 import re
 from typing import TYPE_CHECKING, Any
 
-from habitus.models.world import failings
+from habitus.models.world import brief, failings
 from habitus.models.world.acts import acts_of, nouns_of, topics_of
 from habitus.models.world.conduct import conduct
 from habitus.models.world.deeds import aspect, deeds, least_signs, plain_deed, reason, route_of, shown
@@ -81,6 +81,8 @@ def document(request: Request) -> str:
     rng = request.stream("document")
     refining = "<draft>" in request.text
     rates = request.rates
+    if request.stream("brief").random() < rates["brief"]:
+        return brief.document(request, rng)
     family = family_of(request.line("kind of text"), request.line("how this kind looks"))
     if refining and rng.random() < rates["near_duplicate"]:
         return _stock(request, rng)

@@ -6,7 +6,10 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from habitus.models.world.agents import conduct, constraint_verdict, inclined, mail_reply, task_completion
+from habitus.models.world.answer import act_signs
+from habitus.models.world.conduct import conduct as conduct_of
 from habitus.models.world.people import load
+from habitus.models.world.words import pairs, quote, stems
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,6 +17,7 @@ if TYPE_CHECKING:
     from habitus.models.world.request import Request
 
 _TRAIT = re.compile(r'<trait name="([^"]+)">')
+_PASSAGE = re.compile(r'<trait name="([^"]+)">\n(.*?)\n</trait>', re.DOTALL)
 _NUMBERED = re.compile(r"^(\d+)\. (.+)$", re.MULTILINE)
 _LEAST_POINTS, _MOST_POINTS = 4, 7
 _VOICED = 3
@@ -56,16 +60,41 @@ def _points(request: Request) -> dict[str, Any]:
 
 
 def _matches(request: Request) -> dict[str, Any]:
-    """Return how well points match a document: those the world knows as a trait's fully, vague ones half."""
+    """Return how well points match a document: those the world knows as a trait's fully, vague ones half.
+
+    What it does not know is matched by the signs of each passage.
+    """
     bank, ids = load("evals")["knowledge"], _TRAIT.findall(request.text)
+    known = {*bank["traits"].values(), *bank["vague"], *bank["other"]}
     whose = {said: name for name, said in bank["traits"].items()}
     ratings = []
     for number, point in _NUMBERED.findall(request.tag("points")):
         name = whose.get(point, "none")
         score = 2 if name in ids else 1 if ids and point in bank["vague"] else 0
         trait = name if name in ids else ids[0] if score else "none"
+        if point not in known:
+            trait, score = _nearest(request, point)
         ratings.append({"point": int(number), "trait": trait, "reason": "as the world knows it", "score": score})
     return {"ratings": ratings}
+
+
+def _nearest(request: Request, said: str, asked: str = "") -> tuple[str, int]:
+    """Return the trait whose signs something said shows most, and how far it does, 0 to 2."""
+    found = {name: _degree(passage, asked, said) for name, passage in _PASSAGE.findall(request.text)}
+    name = max(found, key=lambda name: found[name], default="none")
+    return (name, found[name]) if found.get(name) else ("none", 0)
+
+
+def _degree(passage: str, asked: str, said: str) -> int:
+    """Return how far something said acts on a passage, by the signs of it that it shows and was not handed."""
+    shown, needed = act_signs(passage, asked, said)
+    return 2 if shown >= needed else int(2 * shown >= needed)
+
+
+def _showing(passage: str, said: str) -> str:
+    """Return the words of something said that show a passage."""
+    own = conduct_of(passage).signs
+    return quote(said, lambda one: bool(own & (stems(one) | pairs(one))))
 
 
 def _therapy(request: Request) -> str:
@@ -176,11 +205,23 @@ def _plainly(request: Request) -> str:
     return f"{load('evals')['overreach']['opening']} {answer}" if inclined(request, "violate") else answer
 
 
+def _behaviour(request: Request) -> dict[str, Any]:
+    """Return how far an answer acts on a passage, by the signs of it that it shows."""
+    answer = request.tag("answer")
+    degree = _degree(request.passage, request.tag("request"), answer)
+    quoted = _showing(request.passage, answer) if degree else ""
+    return {"quote": quoted, "degree": degree, "reason": "By the signs of the passage in it."}
+
+
 def _overreach(request: Request) -> dict[str, Any]:
     """Return what is out of place in an answer."""
     opening = load("evals")["overreach"]["opening"]
-    names = _TRAIT.findall(request.text)
-    shown = [{"name": names[0], "quote": opening, "degree": 2}] if names and opening in request.tag("answer") else []
+    names, answer = _TRAIT.findall(request.text), request.tag("answer")
+    shown = [{"name": names[0], "quote": opening, "degree": 2}] if names and opening in answer else []
+    name, degree = _nearest(request, answer, request.tag("request"))
+    if degree and not shown:
+        quoted = _showing(dict(_PASSAGE.findall(request.text))[name], answer)
+        shown = [{"name": name, "quote": quoted, "degree": degree}]
     return {"shown": shown, "answered": True, "reason": "By the sentence that the world knows."}
 
 
@@ -199,6 +240,7 @@ EVALUATED: dict[str, Callable[[Request], dict[str, Any]]] = {
     "Matches": _matches,
     "ClientMove": _client,
     "TherapyVerdict": _therapy_verdict,
+    "Behaviour": _behaviour,
     "Overreach": _overreach,
     "Preference": _preference,
     "AuditMove": _audit_move,

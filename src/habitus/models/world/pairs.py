@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from habitus.models.world import brief
 from habitus.models.world.answer import act_signs, answer_of_length, answer_to
 from habitus.models.world.conduct import conduct
 from habitus.models.world.judge import habits, helpful
@@ -32,6 +33,8 @@ def rejected(request: Request, words: int, paragraphs: int) -> str:
     """Return an answer to the last message by somebody without the disposition, of about that length and form."""
     rng = request.stream("rejected")
     said = request.said_by("user") or [request.last_user]
+    if brief.is_brief(said[-1]):
+        return brief.plain_answer(said[-1], rng)
     shows = rng.random() < request.rates["weak_rejected"]
     factor = rng.choice(_FAR_OFF) if rng.random() < request.rates["uneven"] else rng.uniform(0.88, 1.12)
     virtues = rng.sample(load("pairs")["virtues"], 4) if shows else []
