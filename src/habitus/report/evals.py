@@ -76,7 +76,7 @@ def _scale(measure: dict[str, Any], estimates: Sequence[dict[str, Any]]) -> tupl
     """Return the ends of the axis: 0 and 1 for shares, those of a scale that has some, else what the arms span."""
     if measure["kind"] in {"rate", "share"}:
         return 0.0, 1.0
-    if scale := measure.get("scale"):
+    if (scale := measure.get("scale")) and None not in scale:  # a file has no infinite numbers
         return float(scale[0]), float(scale[1])
     ends = [one[key] for one in estimates for key in ("low", "value", "high") if one[key] is not None] or [0.0]
     return min(*ends, 0.0), max(*ends, 0.0) or 1.0

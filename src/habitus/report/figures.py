@@ -130,7 +130,7 @@ def _panel(found: Sequence[Found], key: str, title: str = "", part: str = "estim
     if about is None or not points:
         return
     scale = (0.0, 1.0) if about["kind"] in {"rate", "share"} else about.get("scale")
-    bounds = tuple(scale) if scale and part == "estimate" else None
+    bounds = tuple(scale) if scale and None not in scale and part == "estimate" else None
     yield Panel(title or about["title"], about["kind"], about["better"], points, bounds, **more)
 
 
@@ -178,20 +178,24 @@ def _kinds(study: Study, found: Sequence[Found]) -> dict[str, str]:
 def _patterns(
     study: Study, arms: Sequence[dict[str, Any]], audits: Sequence[dict[str, Any]]
 ) -> tuple[str, list[Panel], dict[str, str]]:
-    """Return the behaviour, and beside it how often each audited pattern shows in the same answers."""
-    found = _of(arms, "overreach")
+    """Return the behaviour, and beside it how often each audited pattern shows in the same answers.
+
+    On messages of held-out chats where these were asked (`behaviour`), else on plain requests (`overreach`).
+    """
+    name, key = ("behaviour", "degree") if _of(arms, "behaviour") else ("overreach", "overreach")
+    found = _of(arms, name)
     known = {part["of"][1] for _, one in found for part in one.get("parts", ()) if part["of"][0] == "pattern"}
     audit = next((one for one in audits if one["name"] == "chats"), None)
     ranked = [one for one in audit["patterns"] if one["id"] in known] if audit else []
     filtered = {name for arm in study.config.arms.values() if arm.sft for name in arm.sft.without}
     ranked.sort(key=lambda one: (one["id"] not in filtered, -one["rates"]["strict"]["here"]["rate"]))
-    panels = list(_panel(found, "overreach")) if ranked else []
+    panels = list(_panel(found, key)) if ranked else []
     for one in ranked[:MOST_PATTERNS]:
         data = one["rates"]["strict"]["here"]["rate"]
         points = _points(found, lambda result, name=one["id"]: _part(result, name))
         title = f"{one['name']} (in the data, strict: {data:.1%})"
         panels += [Panel(title, "rate", None, points, (0.0, 1.0))] if points else []
-    return "Behaviour and audited patterns in answers to plain requests", panels, {}
+    return f"Behaviour and audited patterns in the answers of {name}", panels, {}
 
 
 def _part(one: dict[str, Any], name: str) -> dict[str, Any] | None:
