@@ -61,7 +61,7 @@ def cast(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cast:
     (folder / "grade.md").write_text("{% block user %}Grade this letter: {{ letter }}{% endblock %}")
     roles = {"judge": Scripted("openai/judge"), "target": Scripted("hf/target")}
     monkeypatch.setattr("habitus.evaluate.roles.model_roles", lambda: roles)
-    state = SimpleNamespace(sample_id="s1", epoch=1, store=Store())
+    state = SimpleNamespace(sample_id="s1", epoch=1, metadata={}, store=Store())
     made = Cast(Prompts(tmp_path), state, "judge")
     made.roles, made.store = roles, state.store
     return made
@@ -119,7 +119,7 @@ async def test_a_panel_leaves_out_the_model_that_is_judged(cast: Cast) -> None:
     }
     cast.roles["judge"] = same
     with pytest.raises(UserError, match="would judge itself"):
-        Cast(Prompts(), SimpleNamespace(sample_id="s2", epoch=1, store=Store()), "judge")
+        Cast(Prompts(), SimpleNamespace(sample_id="s2", epoch=1, metadata={}, store=Store()), "judge")
 
 
 async def test_of_several_judges_one_that_is_not_the_model_under_test_is_asked(cast: Cast) -> None:

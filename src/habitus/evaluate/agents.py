@@ -110,7 +110,8 @@ def _told(messages: Sequence[ChatMessage], *, whole: bool) -> str:
     for message in messages:
         if isinstance(message, ChatMessageAssistant):
             parts += [f"[thinks] {text}" for text in _thoughts(message)]
-            parts += [f"[says] {message.text}"] if message.text.strip() else []
+            heard = "notes, to nobody" if message.tool_calls else "says"  # what stands beside a call reaches no one
+            parts += [f"[{heard}] {message.text}"] if message.text.strip() else []
             for call in _calls(message, answers):
                 parts += [call.text, f"[gets back]\n{_cut(call.output)}"] if whole else [call.text]
         elif message.role == "user" and whole:
