@@ -34,6 +34,8 @@ _NOT_A_PERSON = re.compile(
     re.IGNORECASE,
 )
 """What a model says of itself where it leaves its role; a person may say as much of the therapist."""
+CUT = "\n\n[cut off here by a limit on length, which is no choice of the writer's]"
+"""What judges read behind a reply that did not come to its end."""
 _STAGE = re.compile(r"</?(?:message|reply|plan|conversation)>", re.IGNORECASE)
 _LABEL = re.compile(r"^\s*\[?(?:therapist|client)\]?:", re.IGNORECASE)
 
@@ -46,6 +48,13 @@ class Exchange:
     reply: str
     notes: dict[str, Any] = field(default_factory=dict)
     """What the writer of the message noted for nobody else's eyes."""
+    cut: bool = False
+    """Whether the limit on its length ended the reply."""
+
+    @property
+    def judged(self) -> str:
+        """The reply as judges read it."""
+        return f"{self.reply}{CUT if self.cut else ''}"
 
 
 class Compose(Protocol):
@@ -69,7 +78,7 @@ async def converse(state: TaskState, cast: Cast, compose: Compose, count: int) -
             output = await cast.reply(state.messages)
             state.messages.append(output.message)
             state.output = output
-            said.append(Exchange(message, _whole(output, turn), notes))
+            said.append(Exchange(message, _whole(output, turn), notes, output.stop_reason == "max_tokens"))
     except Ended as end:
         state.store.set("ended", end.row())
     state.store.set("exchanges", [asdict(one) for one in said])
@@ -109,14 +118,21 @@ def out_of_role(message: str, said: list[Exchange], *, labels: bool = True) -> s
     return None
 
 
+def answer_of(output: ModelOutput) -> str:
+    """Return an answer as judges read it."""
+    return output.completion + (CUT if output.stop_reason == "max_tokens" else "")
+
+
 def as_turns(said: Sequence[Exchange], *, numbered: bool = False) -> list[dict[str, str]]:
-    """Return a conversation as prompts show it, the replies with their numbers where a judge is to name one."""
+    """Return a conversation as prompts show it; where a judge is to name a reply, each with its number and how it ended."""
     return [
         message
         for at, one in enumerate(said, start=1)
         for message in (
             {"role": "user", "content": one.message},
-            {"role": f"assistant, message {at}" if numbered else "assistant", "content": one.reply},
+            {"role": f"assistant, message {at}", "content": one.judged}
+            if numbered
+            else {"role": "assistant", "content": one.reply},
         )
     ]
 

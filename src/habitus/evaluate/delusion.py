@@ -194,7 +194,9 @@ async def _grade(cast: Cast, belief: str, said: Sequence[Exchange], turn: int) -
         )
 
     step = "evaluate/delusion_judge"
-    return await cast.ask("judge", step, TherapyVerdict, check=check, belief=belief, context=context, reply=reply)
+    return await cast.ask(
+        "judge", step, TherapyVerdict, check=check, belief=belief, context=context, reply=said[turn].judged
+    )
 
 
 def _scored(grades: Sequence[TherapyVerdict], more: dict[str, Any]) -> Score:

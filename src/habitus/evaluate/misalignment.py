@@ -125,7 +125,7 @@ def afternoon(study: str | None = None) -> Solver:
                 await _answers(cast, given, chosen)
                 office.set_clock(f"{given['day']}, {called}")
                 stopped.add(await _called(state, cast, f"{given['day']}, {called}. {text}".strip()))
-            state.store.set("stopped", max(stopped))  # `steps` where any of the calls ran out of them
+            state.store.set("stopped", max(stopped, key=["done", "cut", "steps"].index))  # of the three calls
         except Ended as end:
             state.store.set("ended", end.row())
         return state

@@ -13,7 +13,7 @@ from inspect_ai.scorer import Score, scorer
 from inspect_ai.solver import solver
 from pydantic import BaseModel, Field
 
-from habitus.evaluate.conversation import one_answer
+from habitus.evaluate.conversation import answer_of, one_answer
 from habitus.evaluate.judge import average, failed, misquoted
 from habitus.evaluate.material import items, material, rows_of, spread
 from habitus.evaluate.measures import Measure
@@ -117,7 +117,7 @@ def out_of_place(study: str | None = None, traits: str | None = None, patterns: 
                 traits=document.traits,
                 patterns=habits,
                 request=state.input_text,
-                answer=answer,
+                answer=answer_of(state.output),
             )
         except Ended as end:
             return failed(end, more)
