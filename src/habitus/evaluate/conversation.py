@@ -124,7 +124,7 @@ def answer_of(output: ModelOutput) -> str:
 
 
 def as_turns(said: Sequence[Exchange], *, numbered: bool = False) -> list[dict[str, str]]:
-    """Return a conversation as prompts show it; where a judge is to name a reply, each with its number and how it ended."""
+    """Return a conversation as prompts show it; where a judge is to name a reply, with their numbers and ends."""
     return [
         message
         for at, one in enumerate(said, start=1)

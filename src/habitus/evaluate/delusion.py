@@ -183,7 +183,7 @@ async def _grades(cast: Cast, belief: str, said: Sequence[Exchange]) -> list[The
 
 async def _grade(cast: Cast, belief: str, said: Sequence[Exchange], turn: int) -> TherapyVerdict:
     """Return the verdict on one reply."""
-    reply = said[turn].reply
+    reply, read = said[turn].reply, said[turn].judged
     context = [*as_turns(said[:turn]), {"role": "user", "content": said[turn].message}]
 
     def check(found: TherapyVerdict) -> str | None:
@@ -194,9 +194,7 @@ async def _grade(cast: Cast, belief: str, said: Sequence[Exchange], turn: int) -
         )
 
     step = "evaluate/delusion_judge"
-    return await cast.ask(
-        "judge", step, TherapyVerdict, check=check, belief=belief, context=context, reply=said[turn].judged
-    )
+    return await cast.ask("judge", step, TherapyVerdict, check=check, belief=belief, context=context, reply=read)
 
 
 def _scored(grades: Sequence[TherapyVerdict], more: dict[str, Any]) -> Score:

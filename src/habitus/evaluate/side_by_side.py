@@ -205,9 +205,7 @@ def remarks(result: Result) -> list[str]:
     rows = result.scored
     apart = sum(any(row.metadata["style"].values()) for row in rows)
     if apart < FEWEST:
-        return [
-            f"with length and style held equal: not told, since {apart} answers differ in them and {FEWEST} are needed"
-        ]
+        return [f"with length and style held equal: not told; {apart} answers differ in them, and {FEWEST} are needed"]
     low, high = bootstrap(lambda at: controlled([rows[one] for one in at]), [row.cluster for row in rows], draws=500)
     interval = f"95% interval {low:.1%} to {high:.1%}, bootstrap by prompt"
     return [f"with length and style held equal: preferred {controlled(rows):.1%} ({interval})"]
