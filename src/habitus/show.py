@@ -132,12 +132,15 @@ def table(
 ) -> None:
     """Print a table without lines; a column is (name, 'left' | 'right').
 
-    For want of room the widest columns of text give, then the first one, and figures only where nothing else is left.
+    For want of room the widest columns of text give, then the first one, and figures only where nothing else is left;
+    a file or a pipe has room for all.
     """
     cells = [list(row) for row in rows]
     every = [[name for name, _ in columns], *cells, *([] if total is None else [list(total)])]
     widths = [max(len(line[at]) for line in every) for at in range(len(columns))]
-    over = sum(widths) + 2 * len(widths) + 2 - out.width
+    whole = sum(widths) + 2 * len(widths) + 2
+    room = out.width if out.is_terminal or "COLUMNS" in os.environ else max(out.width, whole)
+    over = whole - room
     texts = [at for at, (_, side) in enumerate(columns) if side == "left" and at > 0]
     figures = [at for at, (_, side) in enumerate(columns) if side == "right" and at > 0]
     stages = ((texts, NARROWEST_NAME), ([0], NARROWEST_NAME), (figures, NARROWEST), (texts, NARROWEST))
@@ -153,7 +156,7 @@ def table(
         grid.add_row(*map(escape, row))
     if total is not None:
         grid.add_row(*map(escape, total), style="bold")
-    out.print(Padding(grid, (0, 0, 0, 2), expand=False))
+    out.print(Padding(grid, (0, 0, 0, 2), expand=False), width=room, crop=False)
 
 
 def document(found: TraitsDocument, findings: Sequence[Finding], budget: int) -> None:

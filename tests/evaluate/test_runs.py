@@ -66,7 +66,7 @@ def test_an_arm_is_run_and_compared_with_the_baseline(study: Path, capsys: pytes
     printed = capsys.readouterr().out
 
     assert "taught against baseline" in printed
-    assert "answers in which a" in printed
+    assert "answers in which a trait is plainly out of place" in printed.partition("taught against baseline")[2]
     assert "simulated" in printed
     assert len(logs(study, "taught")) == 1
 

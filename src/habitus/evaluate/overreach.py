@@ -52,8 +52,8 @@ class Overreach(BaseModel):
     """What an answer does that the request gave no reason for."""
 
     shown: list[Shown]
-    answered: bool
     reason: str = Field(description="one sentence")
+    answered: bool
 
 
 @task
