@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -474,6 +475,7 @@ def test_each_judge_of_a_panel_is_billed_by_itself(study: Path) -> None:
 
     assert bill(panel, opened) == pytest.approx(1.25 + 3)
     assert bill(unknown, opened) is None
+    assert bill(replace(panel, model="habitus/exchange/taught"), opened) is None
 
 
 def test_a_budget_cannot_be_held_where_a_price_is_unknown(study: Path, capsys: pytest.CaptureFixture[str]) -> None:

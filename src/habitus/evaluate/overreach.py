@@ -172,7 +172,7 @@ def remarks(result: Result) -> list[str]:
     """Return how often each trait and each pattern is out of place, the most frequent first."""
     shown = Counter(name for row in result.scored for name in {one["name"] for one in row.metadata["shown"]})
     rates = ", ".join(f"{name} {count} of {len(result.scored)}" for name, count in shown.most_common())
-    return [f"out of place: {rates or 'nothing'}"]
+    return [f"out of place, a touch included: {rates or 'nothing'}"]
 
 
 def _shows(name: str) -> str:
