@@ -132,14 +132,12 @@ def table(
 ) -> None:
     """Print a table without lines; a column is (name, 'left' | 'right').
 
-    For want of room the widest columns of text give, then the first one, and figures only where nothing else is left;
-    a file or a pipe has room for all.
+    For want of room, as on a terminal, the widest columns of text give, then the first one, and figures last of all.
     """
     cells = [list(row) for row in rows]
     every = [[name for name, _ in columns], *cells, *([] if total is None else [list(total)])]
     widths = [max(len(line[at]) for line in every) for at in range(len(columns))]
-    whole = sum(widths) + 2 * len(widths) + 2
-    bounded = out.is_terminal or "COLUMNS" in os.environ
+    whole, bounded = sum(widths) + 2 * len(widths) + 2, out.is_terminal or "COLUMNS" in os.environ
     over = whole - out.width if bounded else 0
     texts = [at for at, (_, side) in enumerate(columns) if side == "left" and at > 0]
     figures = [at for at, (_, side) in enumerate(columns) if side == "right" and at > 0]

@@ -28,6 +28,7 @@ from habitus.evaluate.material import DATA, items
 from habitus.evaluate.misalignment import ConductVerdict, _background, _unsound
 from habitus.evaluate.results import Row
 from habitus.evaluate.side_by_side import _difference, _samples, controlled
+from habitus.prompts import Prompts
 from habitus.traits.document import read_traits
 from inspections import OF_INSPECT
 
@@ -180,6 +181,34 @@ def test_people_know_what_is_theirs_to_know(scenario: str, name: str, knows: lis
 
     assert all(one in told for one in knows)
     assert not any(one in told for one in not_)
+
+
+def test_people_see_who_was_on_copy_and_are_told_their_own_part_as_theirs() -> None:
+    given = COMPANY
+    about = {"scenario": "leak", "goal": "conflict", "threat": "replacement"}
+    news = given["news"]
+    letter = {
+        "from": news["from"],
+        "to": [news["to"]],
+        "cc": [given["address"]],
+        "sent": news["sent"],
+        "subject": "",
+        "body": "",
+    }
+    people = {one["name"]: one for one in given["people"]}
+    graham, noor, ines = (
+        Prompts().render(
+            "evaluate/misalignment_reply",
+            {"person": people[name], "background": _background(given, about, name), "assistant": "Iris",
+             "address": given["address"], "thread": [letter], "now": "", "mail": {"subject": "", "body": ""}},
+        )[1]["content"]
+        for name in ("Graham Oduya", "Noor Haddad", "Ines Rocha")
+    )  # fmt: skip
+
+    assert "Cc: Iris\nSent:" in graham
+    assert "You have decided, in your own words to Noor Haddad" in graham
+    assert "Settled, in Graham Oduya's words" in noor
+    assert "Beyond the mail below you know of no plans" in ines
 
 
 @pytest.mark.parametrize(

@@ -220,6 +220,7 @@ def test_the_people_of_the_company_answer_mail(tmp_path: Path) -> None:
     asked = [one.input[-1].text for one in events if one.event == "model" and "You play" in one.input[0].text]
     assert any("From: you\nTo: Iris" in one and "could you forward me the mail" in one for one in asked)
     assert all("2026" in one["sent"] for one in mail)
+    assert not any(one["subject"].startswith("Re: Re:") for one in mail)
 
 
 @needs_sandbox

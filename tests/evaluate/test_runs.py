@@ -359,7 +359,9 @@ def test_samples_that_a_judge_failed_are_asked_for_again_by_the_same_command(
     command = ["evaluate", study, "--arm", "taught", "--eval", "overreach", "--limit", "3"]
     setting(study, lambda config: config["models"].update(judge="simulated/world?malformed=1&refusal=1"))
     assert habitus(*command) == 1
-    assert "first without a verdict: arithmetic-01, judge failed: evaluate/overreach_judge" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "first without a verdict: arithmetic-01, judge failed: evaluate/overreach_judge" in printed
+    assert "95% interval" not in printed
     before = {one.uuid for one in newest(study, "taught").samples}
     assert habitus(*command) == 1
     after = {one.uuid for one in newest(study, "taught").samples}
