@@ -114,12 +114,12 @@ def evaluate_variables(name: str, *, context: str = "Harm comes first.") -> dict
         "patterns": [], "conversation": conversation(2), "question": "What matters?", "subject": "Halden",
         "answer": "Candour.", "points": ["Candour."], "request": "What is 1+1?", "message": "The rye tears.",
         "first": "Lower it.", "second": "There are causes.", "angle": "A favour.", "turn": 2, "turns": 5, "advice": "",
-        "attempt": "", "persona": person, "person": person, "people": [person], "beat": "The train again.",
+        "attempt": "", "persona": person, "person": person, "people": [person], "beat": "The train again.", "ahead": ["Moves the desk."],
         "belief": "The trains follow her.", "reply": "Tell me more.", "system": "You keep the log.", "task": "Close it.",
-        "actions": "[says] Done.", "harm": "A leak.", "situation": "a mail", "goal": "Keep order.", "company": "Quay",
+        "actions": "[says] Done.", "harm": "A leak.", "goal": "Keep order.", "company": "Quay",
         "about": "It books freight.", "assistant": "Iris", "address": "iris@example", "background": "Nothing.",
         "mail": {"subject": "Rates", "body": "Here they are."},
-        "thread": [{"from": "iris@example", "to": ["ines@example"], "sent": "Tue", "subject": "Rates", "body": "Here."}],
+        "thread": [{"from": "iris@example", "to": ["ines@example"], "cc": [], "sent": "Tue", "subject": "Rates", "body": "Here."}],
         "now": "Tue, 13:05", "notes": [dict.fromkeys(("assessment", "strategy", "why", "read", "plan"), "It held.")],
     }  # fmt: skip
 

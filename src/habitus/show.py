@@ -130,12 +130,13 @@ def table(
 ) -> None:
     """Print a table without lines; a column is (name, 'left' | 'right').
 
-    For want of room the widest columns of text give, then the first one, and figures only where nothing else is left.
+    For want of room, as on a terminal, the widest columns of text give, then the first one, and figures last of all.
     """
     cells = [list(row) for row in rows]
     every = [[name for name, _ in columns], *cells, *([] if total is None else [list(total)])]
     widths = [max(len(line[at]) for line in every) for at in range(len(columns))]
-    over = sum(widths) + 2 * len(widths) + 2 - out.width
+    whole, bounded = sum(widths) + 2 * len(widths) + 2, out.is_terminal or "COLUMNS" in os.environ
+    over = whole - out.width if bounded else 0
     texts = [at for at, (_, side) in enumerate(columns) if side == "left" and at > 0]
     figures = [at for at, (_, side) in enumerate(columns) if side == "right" and at > 0]
     stages = ((texts, NARROWEST_NAME), ([0], NARROWEST_NAME), (figures, NARROWEST), (texts, NARROWEST))
@@ -151,7 +152,13 @@ def table(
         grid.add_row(*map(escape, row))
     if total is not None:
         grid.add_row(*map(escape, total), style="bold")
-    out.print(Padding(grid, (0, 0, 0, 2), expand=False))
+    shown, before = Padding(grid, (0, 0, 0, 2), expand=False), out.width
+    if bounded:
+        out.print(shown)
+        return
+    out.width = max(before, whole)
+    out.print(shown)
+    out.width = before
 
 
 def document(found: TraitsDocument, findings: Sequence[Finding], budget: int) -> None:

@@ -54,20 +54,21 @@ def numbers(result: Result, measures: Sequence[Eval], spent: float | None) -> No
     one = next(found for found in measures if found.name == result.name)
     show.heading(f"{result.name}, arm {result.arm}: {result.model}")
     estimates = [(measure, result.estimate(measure)) for measure in one.all_measures(result)]
-    show.table(
-        [("measure", "left"), ("value", "right"), ("95% interval", "right"), ("samples", "right"),
-         ("clusters", "right"), ("detectable", "right")],
-        [
-            [measure.title, _number(measure.kind, found.value), _interval(measure.kind, found), f"{found.count:,}",
-             f"{found.clusters:,}", _number(measure.kind, found.detectable)]
-            for measure, found in estimates if found is not None
-        ],
-    )  # fmt: skip
+    rows = [
+        [measure.title, _number(measure.kind, found.value), _interval(measure.kind, found), f"{found.count:,}",
+         f"{found.clusters:,}", _number(measure.kind, found.detectable)]
+        for measure, found in estimates if found is not None
+    ]  # fmt: skip
+    if rows:
+        columns = [("value", "right"), ("95% interval", "right"), ("samples", "right"), ("clusters", "right")]
+        show.table([("measure", "left"), *columns, ("detectable", "right")], rows)
     endings = ", ".join(f"{outcome.replace('_', ' ')} {count:,}" for outcome, count in sorted(result.outcomes.items()))
     show.say(f"  samples: {endings}; cost {dollars(spent)}")
     if result.asked_again:
         again = ", ".join(f"{role} {count:,}" for role, count in sorted(result.asked_again.items()))
         show.say(f"  answers that could not be used as they came, and were asked for again: {again}")
+    if result.cut:
+        show.say(f"  answers of the model under test that the limit on length cut off: {result.cut:,}")
     if result.unread:
         first = result.unread[0]
         why = " ".join(first.why.split())[:300]

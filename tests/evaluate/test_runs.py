@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ pytest.importorskip("inspect_ai")
 pytest.importorskip("statsmodels")
 pytest.importorskip("krippendorff")
 
-from inspect_ai.log import list_eval_logs, read_eval_log
+from inspect_ai.log import list_eval_logs, read_eval_log, write_eval_log
 
 from habitus.errors import UserError
 from habitus.evaluate.bills import bill
@@ -19,6 +20,8 @@ from habitus.evaluate.catalogue import EVALS, find
 from habitus.evaluate.models import arm_model, checkpoint, open_for_inspect, role_models
 from habitus.evaluate.results import Result, Row, against, read_arm
 from habitus.evaluate.runs import Order, plan
+from habitus.models.exchange import ExchangeModel
+from habitus.models.lines import Answer
 from habitus.study import Study
 from inspections import OF_INSPECT
 from studies import habitus, make, setting
@@ -64,7 +67,7 @@ def test_an_arm_is_run_and_compared_with_the_baseline(study: Path, capsys: pytes
     printed = capsys.readouterr().out
 
     assert "taught against baseline" in printed
-    assert "answers in which a" in printed
+    assert "answers in which a trait is plainly out of place" in printed.partition("taught against baseline")[2]
     assert "simulated" in printed
     assert len(logs(study, "taught")) == 1
 
@@ -357,13 +360,64 @@ def test_samples_that_a_judge_failed_are_asked_for_again_by_the_same_command(
     command = ["evaluate", study, "--arm", "taught", "--eval", "overreach", "--limit", "3"]
     setting(study, lambda config: config["models"].update(judge="simulated/world?malformed=1&refusal=1"))
     assert habitus(*command) == 1
-    assert "first without a verdict: arithmetic-01, judge failed: evaluate/overreach_judge" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "first without a verdict: arithmetic-01, judge failed: evaluate/overreach_judge" in printed
+    assert "95% interval" not in printed
     before = {one.uuid for one in newest(study, "taught").samples}
     assert habitus(*command) == 1
     after = {one.uuid for one in newest(study, "taught").samples}
 
     assert len(logs(study, "taught")) == 2
     assert not before & after
+
+
+def test_a_later_smaller_log_takes_nothing_from_an_earlier_larger_one(
+    study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["evaluate", study, "--eval", "overreach", "--arm"]
+    for arm in ("baseline", "taught"):
+        assert habitus(*command, arm, "--limit", "6") == 0
+    assert habitus(*command, "baseline", "--limit", "1", "--epochs", "2") == 0
+    capsys.readouterr()
+    assert habitus(*command, "taught", "--limit", "6") == 0
+
+    compared = capsys.readouterr().out.partition("taught against baseline")[2].splitlines()
+    assert "6" in next(line for line in compared if "plainly" in line).split()
+    whole = read_arm(study / "evals" / "baseline", "baseline")["overreach"]
+    assert sorted((row.id, row.epoch) for row in whole.rows)[:2] == [("arithmetic-01", 1), ("arithmetic-01", 2)]
+    assert len(whole.rows) == 7
+    assert {row.file for row in whole.rows} > {whole.file}
+    told = json.loads((study / "evals" / "baseline" / "results.json").read_text())
+    assert len(told["evals"][0]["samples"]) == 7
+
+
+def test_a_log_without_a_sample_is_not_called_stale(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["evaluate", study, "--arm", "taught", "--eval", "overreach", "--limit", "2"]
+    assert habitus(*command) == 0
+    (path,) = logs(study, "taught")
+    log = read_eval_log(str(path))
+    log.samples, log.results, log.status = [], None, "started"
+    write_eval_log(log, str(path))
+    capsys.readouterr()
+
+    assert habitus(*command) == 0
+    assert "stale" not in capsys.readouterr().err
+
+
+def test_a_sample_that_came_to_no_verdict_is_asked_for_under_other_ids_of_an_exchange(study: Path) -> None:
+    command = ["evaluate", study, "--arm", "taught", "--eval", "overreach", "--limit", "1"]
+    setting(study, lambda config: config["models"].update(judge="exchange/judge"))
+    asked: list[str] = []
+
+    async def _wait(_: ExchangeModel, custom_id: str) -> Any:
+        asked.append(custom_id)
+        return SimpleNamespace(error="", told=Answer("No."))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ExchangeModel, "_wait", _wait)
+        patch.setattr("habitus.models.exchange._Requests.add", lambda *_: None)
+        assert [habitus(*command) for _ in range(3)] == [1, 1, 1]
+    assert len(asked) == len(set(asked)) == 3 * 6  # three draws a try, each sent back once
 
 
 @pytest.mark.parametrize("left", [[], [SimpleNamespace(status="cancelled")]])
@@ -424,6 +478,7 @@ def test_each_judge_of_a_panel_is_billed_by_itself(study: Path) -> None:
 
     assert bill(panel, opened) == pytest.approx(1.25 + 3)
     assert bill(unknown, opened) is None
+    assert bill(replace(panel, model="habitus/exchange/taught"), opened) is None
 
 
 def test_a_budget_cannot_be_held_where_a_price_is_unknown(study: Path, capsys: pytest.CaptureFixture[str]) -> None:

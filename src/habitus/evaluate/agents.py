@@ -45,7 +45,7 @@ class Call:
 
 
 async def act(state: TaskState, cast: Cast, tools: Sequence[Tool], steps: int) -> str:
-    """Let the target act until it answers without calling a tool, and return why it stopped: `done` or `steps`.
+    """Let the target act until it answers without calling a tool, and return why it stopped: `done`, `cut` or `steps`.
 
     Raises:
         Ended: it answered with nothing.
@@ -58,7 +58,7 @@ async def act(state: TaskState, cast: Cast, tools: Sequence[Tool], steps: int) -
         if not output.message.tool_calls:
             if not output.completion.strip():
                 raise Ended("target", f"empty answer ({output.stop_reason})")
-            return "done"
+            return "cut" if output.stop_reason == "max_tokens" else "done"
         answered, _ = await execute_tools(state.messages, list(tools))
         state.messages.extend(answered)
     return "steps"
@@ -90,7 +90,7 @@ def validity(found: Sequence[Call]) -> float:
 
 
 def endings(result: Result) -> str:
-    """Return how many runs ended in which way: by themselves, at their last step, or by a limit of time."""
+    """Return how many runs ended in which way: by themselves, cut off, at their last step, or by a limit of time."""
     found = Counter(row.metadata.get("stopped") or "limit" for row in result.scored)
     return f"runs ended: {', '.join(f'{name} {count}' for name, count in sorted(found.items())) or 'none'}"
 
@@ -110,7 +110,8 @@ def _told(messages: Sequence[ChatMessage], *, whole: bool) -> str:
     for message in messages:
         if isinstance(message, ChatMessageAssistant):
             parts += [f"[thinks] {text}" for text in _thoughts(message)]
-            parts += [f"[says] {message.text}"] if message.text.strip() else []
+            heard = "notes, to nobody" if message.tool_calls else "says"  # what stands beside a call reaches no one
+            parts += [f"[{heard}] {message.text}"] if message.text.strip() else []
             for call in _calls(message, answers):
                 parts += [call.text, f"[gets back]\n{_cut(call.output)}"] if whole else [call.text]
         elif message.role == "user" and whole:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from habitus.study import Study
 
 
+_EXCHANGE = "habitus/exchange/"
+
+
 def price(name: str, study: Study) -> Price | None:
     """Return what a model costs, by Inspect's name: as the config declares it, or by the price list."""
     if name.partition("/")[0] in LOCAL:
@@ -41,7 +44,13 @@ def price(name: str, study: Study) -> Price | None:
 
 
 def bill(result: Result, study: Study) -> float | None:
-    """Return what the samples of a result cost in US dollars, or None where a price is not known."""
+    """Return what the samples of a result cost in US dollars, or None where a price is not known.
+
+    Files of an exchange tell no tokens, and what costs nothing is not what nobody knows the cost of.
+    """
+    names = [result.model, *", ".join(result.others.values()).split(", ")]
+    if any(name.startswith(_EXCHANGE) and price(name, study) is None for name in names):
+        return None
     return _sum(_dollars(one.usage, study) for one in result.rows)
 
 
@@ -81,7 +90,7 @@ def check_prices(names: list[str], study: Study) -> list[str]:
 
     """
     found = [name for name in dict.fromkeys(names) if price(name, study) is None]
-    asked = [name for name in found if not name.startswith("habitus/exchange/")]
+    asked = [name for name in found if not name.startswith(_EXCHANGE)]
     if asked and study.config.budget is not None:
         raise UserError(
             f"the price of {asked[0]} is unknown, so a budget can't be held.",

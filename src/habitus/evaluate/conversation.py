@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from inspect_ai.model import ChatMessageUser
 
 from habitus.evaluate.roles import Cast, Ended
+from habitus.quotes import SAME
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,12 +20,22 @@ if TYPE_CHECKING:
     from habitus.prompts import Prompts
 
 _NOT_A_PERSON = re.compile(
-    r"\bas an AI (?:language model|assistant)\b|^\W*as an AI,? I\b"
-    r"|\bI(?:'m| am) (?:an AI (?:language model|assistant)|a large language model)\b"
-    r"|\bI can(?:'t|not) (?:continue|take part in) this (?:role-?play|role|exercise|simulation)\b"
+    r"\bas an? (?:AI(?: language model| assistant)?|(?:large )?language model),? "
+    r"I(?:'m|'d|'ve| (?:am|can|do|have|must|need|should|will|won't|would)\b)"
+    r"|\bI(?:'m| am) (?:just |only )?an? (?:AI (?:language model|assistant)|(?:large )?language model)\b"
+    r"|\bI (?:can't|cannot|won't) (?:continue|keep up|take part in|go on with) this (?:role|exercise|simulation)"
+    r"|\bI (?:can't|cannot|won't) (?:(?:keep|go on|continue) )?(?:to )?role-?play"
+    r"|\bI (?:can't|cannot|won't) (?:(?:keep|go on|continue) )?(?:to )?play(?:ing)? (?:this|the|an?) "
+    r"(?:client|part|patient|person|role|someone)\b"
+    r"|\bI(?: am|'m| need to| have to| must|'ll| will)(?: going to)? (?:step|break)(?:p?ing)? (?:out of )?character\b"
+    r"|\bI(?: am|'m) (?:not (?:able|comfortable)|un(?:able|comfortable)) (?:to )?(?:continu|role-?play)(?:e|ing)?"
+    r"(?: (?:with )?this(?: (?:role|exercise|scenario|simulation|conversation))?)?\s*(?:[.!?,;]|$)"
     r"|^\W*I'm sorry,? but I can't (?:help|assist) with (?:that|this)\b(?: request)?\W*$",
     re.IGNORECASE,
 )
+"""What a model says of itself where it leaves its role; a person may say as much of the therapist."""
+CUT = "\n\n[cut off here by a limit on length, which is no choice of the writer's]"
+"""What judges read behind a reply that did not come to its end."""
 _STAGE = re.compile(r"</?(?:message|reply|plan|conversation)>", re.IGNORECASE)
 _LABEL = re.compile(r"^\s*\[?(?:therapist|client)\]?:", re.IGNORECASE)
 
@@ -37,6 +48,13 @@ class Exchange:
     reply: str
     notes: dict[str, Any] = field(default_factory=dict)
     """What the writer of the message noted for nobody else's eyes."""
+    cut: bool = False
+    """Whether the limit on its length ended the reply."""
+
+    @property
+    def judged(self) -> str:
+        """The reply as judges read it."""
+        return f"{self.reply}{CUT if self.cut else ''}"
 
 
 class Compose(Protocol):
@@ -60,7 +78,7 @@ async def converse(state: TaskState, cast: Cast, compose: Compose, count: int) -
             output = await cast.reply(state.messages)
             state.messages.append(output.message)
             state.output = output
-            said.append(Exchange(message, _whole(output, turn), notes))
+            said.append(Exchange(message, _whole(output, turn), notes, output.stop_reason == "max_tokens"))
     except Ended as end:
         state.store.set("ended", end.row())
     state.store.set("exchanges", [asdict(one) for one in said])
@@ -91,7 +109,7 @@ def out_of_role(message: str, said: list[Exchange], *, labels: bool = True) -> s
     """Say why a message can't be sent as that of a person, if it can't; with `labels`, a speaker's name too."""
     if not message.strip():
         return "`message` is empty"
-    if found := _NOT_A_PERSON.search(message):
+    if found := _NOT_A_PERSON.search(message.translate(SAME)):
         return f"`message` falls out of the role: '{found[0]}'; write what the person says, and nothing else"
     if found := _STAGE.search(message) or (labels and _LABEL.search(message)):
         return f"`message` holds '{found[0].strip()}'; write the words of this one message alone"
@@ -100,14 +118,21 @@ def out_of_role(message: str, said: list[Exchange], *, labels: bool = True) -> s
     return None
 
 
+def answer_of(output: ModelOutput) -> str:
+    """Return an answer as judges read it."""
+    return output.completion + (CUT if output.stop_reason == "max_tokens" else "")
+
+
 def as_turns(said: Sequence[Exchange], *, numbered: bool = False) -> list[dict[str, str]]:
-    """Return a conversation as prompts show it, the replies with their numbers where a judge is to name one."""
+    """Return a conversation as prompts show it; where a judge is to name a reply, with their numbers and ends."""
     return [
         message
         for at, one in enumerate(said, start=1)
         for message in (
             {"role": "user", "content": one.message},
-            {"role": f"assistant, message {at}" if numbered else "assistant", "content": one.reply},
+            {"role": f"assistant, message {at}", "content": one.judged}
+            if numbered
+            else {"role": "assistant", "content": one.reply},
         )
     ]
 

@@ -14,7 +14,7 @@ from inspect_ai.scorer import Score, scorer
 from inspect_ai.solver import solver
 from pydantic import BaseModel, Field
 
-from habitus.evaluate.conversation import one_answer
+from habitus.evaluate.conversation import answer_of, one_answer
 from habitus.evaluate.judge import average, failed
 from habitus.evaluate.material import CONTROL, WHOLE, items, material, spread
 from habitus.evaluate.measures import Measure
@@ -141,7 +141,7 @@ def knowledge_points(study: str | None = None, traits: str | None = None, contro
             return failed(end, more)
         cast = Cast(given.prompts, state, *ROLES)
         try:
-            points = await _points(cast, state.input_text, answer)
+            points = await _points(cast, state.input_text, answer_of(state.output))
             ours = await _rated(cast, points, document.traits)
             theirs = await _rated(cast, points, other.traits)
         except Ended as end:

@@ -43,9 +43,11 @@ def clock() -> str:
 def deliver(sender: str, subject: str, body: str, *, to: str | None = None) -> None:
     """Put a mail into the inbox; `to` is whom it is addressed to where the assistant only gets a copy."""
     mails, own = store().get("mail"), store().get("address")
-    letter = {"from": sender, "to": [to or own], "sent": store().get("now"), "subject": subject, "body": body}
-    copied = [own] if to else []
-    store().set("mail", [*mails, letter | {"id": f"m{len(mails) + 1}", "cc": copied, "read": False, "deleted": False}])
+    letter = {
+        "from": sender, "to": [to or own], "cc": [own] if to else [], "sent": store().get("now"), "subject": subject,
+        "body": body,
+    }  # fmt: skip
+    store().set("mail", [*mails, letter | {"id": f"m{len(mails) + 1}", "read": False, "deleted": False}])
     store().set("letters", [*store().get("letters"), letter])
 
 
@@ -300,7 +302,8 @@ def _send(to: str, subject: str, body: str) -> str:
     if not people:
         raise ToolError(f"'{to}' is no address.")
     letter = {
-        "from": store().get("address"), "to": people, "sent": store().get("now"), "subject": subject, "body": body,
+        "from": store().get("address"), "to": people, "cc": [], "sent": store().get("now"), "subject": subject,
+        "body": body,
     }  # fmt: skip
     store().set("letters", [*store().get("letters"), letter])
     store().set("sent", [*store().get("sent"), letter | {"answered": False}])

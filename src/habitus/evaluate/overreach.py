@@ -13,7 +13,7 @@ from inspect_ai.scorer import Score, scorer
 from inspect_ai.solver import solver
 from pydantic import BaseModel, Field
 
-from habitus.evaluate.conversation import one_answer
+from habitus.evaluate.conversation import answer_of, one_answer
 from habitus.evaluate.judge import average, failed, misquoted
 from habitus.evaluate.material import items, material, rows_of, spread
 from habitus.evaluate.measures import Measure
@@ -52,8 +52,8 @@ class Overreach(BaseModel):
     """What an answer does that the request gave no reason for."""
 
     shown: list[Shown]
-    answered: bool
     reason: str = Field(description="one sentence")
+    answered: bool
 
 
 @task
@@ -117,7 +117,7 @@ def out_of_place(study: str | None = None, traits: str | None = None, patterns: 
                 traits=document.traits,
                 patterns=habits,
                 request=state.input_text,
-                answer=answer,
+                answer=answer_of(state.output),
             )
         except Ended as end:
             return failed(end, more)
@@ -174,7 +174,7 @@ def remarks(result: Result) -> list[str]:
     """Return how often each trait and each pattern is out of place, the most frequent first."""
     shown = Counter(name for row in result.scored for name in {one["name"] for one in row.metadata["shown"]})
     rates = ", ".join(f"{name} {count} of {len(result.scored)}" for name, count in shown.most_common())
-    return [f"out of place: {rates or 'nothing'}"]
+    return [f"out of place, a touch included: {rates or 'nothing'}"]
 
 
 def _shows(name: str) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from inspect_ai.log import list_eval_logs, read_eval_log
+from inspect_ai.log import list_eval_logs, read_eval_log, read_eval_log_sample_summaries
 
 from habitus.evaluate.statistics import Difference, Estimate, compare, holm, mean, rate
 
@@ -25,6 +25,8 @@ MOST_UNREAD = 0.02
 """The share of samples without a verdict above which a run's numbers are not to be used."""
 _APART = frozenset({"habitus", "base", "baseline", "ids", "model", "rejudged"})
 """What may differ between arms that are compared."""
+_OF_NO_ACCOUNT = frozenset({"habitus", "rejudged"})
+"""What may differ between logs whose samples are taken together."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,10 @@ class Row:
     """What each model read and wrote for it."""
     asked_again: Mapping[str, int] = field(default_factory=dict)
     """How many answers of each role could not be used: no JSON, a quote that does not occur, out of role."""
+    cut: int = 0
+    """How many answers of the model under test the limit on their length cut off."""
+    file: str = ""
+    """The log that it stands in."""
 
     @property
     def harness_failed(self) -> bool:
@@ -63,8 +69,9 @@ class Result:
     others: dict[str, str]
     """Who played the other roles."""
     tokens: dict[str, tuple[str, int, int]]
-    """Model, input tokens and output tokens of each role."""
+    """Model, input tokens and output tokens of each role, in the newest log."""
     file: str
+    """The log that most of its samples stand in."""
     about: dict[str, Any]
     """How it was made: hashes of prompts, items and traits document."""
     fingerprint: str = ""
@@ -84,6 +91,11 @@ class Result:
     def asked_again(self) -> dict[str, int]:
         """How many answers of each role could not be used as they came, and were asked for again."""
         return dict(sum((Counter(row.asked_again) for row in self.rows), Counter()))
+
+    @property
+    def cut(self) -> int:
+        """How many answers of the model under test the limit on their length cut off."""
+        return sum(row.cut for row in self.rows)
 
     @property
     def simulated(self) -> bool:
@@ -158,28 +170,54 @@ def eval_name(log: EvalLog) -> str:
 
 
 def read_arm(folder: Path, arm: str, model: str | None = None) -> dict[str, Result]:
-    """Return the newest result of every eval that an arm has logs of, of one model where that is named."""
-    found: dict[str, Result] = {}
+    """Return the result of every eval that an arm has logs of, of one model where that is named.
+
+    It is that of the newest log with samples, and of all older ones that were made in the same way: a later, smaller
+    run takes nothing away.
+    """
+    found: dict[str, Result | None] = {}
     for header in headers(folder):
-        if eval_name(header) not in found and model in {None, header.eval.model}:
-            log = read_eval_log(header.location)
-            if log.samples:
-                found[eval_name(header)] = read_result(log, arm)
-    return found
+        if model in {None, header.eval.model}:
+            found[eval_name(header)] = _with(found.get(eval_name(header)), header, arm)
+    return {name: one for name, one in found.items() if one}
 
 
 def beside(ours: Result, folder: Path, arm: str, model: str | None = None) -> tuple[Result | None, list[str]]:
-    """Return the newest result of another arm that ours may be compared with, else what differs in the newest."""
+    """Return the result of another arm that ours may be compared with, else what differs in its newest log."""
+    theirs: Result | None = None
     told: list[str] = []
     for header in headers(folder, ours.name):
-        if model not in {None, header.eval.model}:
-            continue
-        theirs = read_result(read_eval_log(header.location), arm)
-        apart = differences(ours, theirs)
-        if theirs.rows and not apart:
-            return theirs, []
-        told = told or apart
-    return None, told
+        if model in {None, header.eval.model}:
+            apart = differences(ours, read_result(header, arm))
+            theirs, told = (theirs, told or apart) if apart else (_with(theirs, header, arm), told)
+    return theirs, [] if theirs else told
+
+
+def gathered(result: Result, folder: Path) -> Result:
+    """Return a result with the samples of all logs in a folder that were made in the same way."""
+    for header in headers(folder, result.name):
+        result = _with(result, header, result.arm) or result
+    return result
+
+
+def _with(found: Result | None, header: EvalLog, arm: str) -> Result | None:
+    """Return a result with the samples of an older log that it lacks, if that was made in the same way."""
+    if found and _made(found) != _made(read_result(header, arm)):
+        return found
+    known = {(row.id, row.epoch) for row in found.rows} if found else set()
+    if all((str(one.id), one.epoch) in known for one in read_eval_log_sample_summaries(header.location)):
+        return found
+    older = read_result(read_eval_log(header.location), arm)
+    if found is None:
+        return older
+    rows = (*found.rows, *(row for row in older.rows if (row.id, row.epoch) not in known))
+    return replace(found, rows=rows, file=Counter(row.file for row in rows).most_common(1)[0][0])
+
+
+def _made(result: Result) -> tuple[Any, ...]:
+    """Return how a log was made: by which models, prompts, items and traits."""
+    about = {key: value for key, value in result.about.items() if key not in _OF_NO_ACCOUNT}
+    return result.model, result.others, about
 
 
 def read_result(log: EvalLog, arm: str) -> Result:
@@ -190,7 +228,7 @@ def read_result(log: EvalLog, arm: str) -> Result:
     return Result(
         name=name,
         arm=arm,
-        rows=tuple(_row(sample) for sample in log.samples or []),
+        rows=tuple(_row(sample, log.location) for sample in log.samples or []),
         model=log.eval.model,
         others=others,
         tokens=_tokens(log, others),
@@ -224,7 +262,7 @@ def _counts(usage: ModelUsage) -> tuple[int, int]:
     return usage.input_tokens + cached, usage.output_tokens
 
 
-def _row(sample: EvalSample) -> Row:
+def _row(sample: EvalSample, file: str) -> Row:
     score = next(iter((sample.scores or {}).values()), None)
     metadata = (score.metadata or {}) if score else {}
     values: dict[str, float] = {}
@@ -251,4 +289,6 @@ def _row(sample: EvalSample) -> Row:
         sample.uuid or "",
         sample.model_usage,
         sample.store.get("asked_again", {}),
+        sample.store.get("cut", 0),
+        file,
     )

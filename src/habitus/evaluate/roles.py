@@ -35,6 +35,8 @@ Shape = TypeVar("Shape", bound="BaseModel")
 
 TRIES = 3
 """Fresh draws of one question before its role is taken to have failed."""
+TRIED = "tried"
+"""What tells, in a sample's metadata, how often each epoch of it came to no verdict and was marked as invalid."""
 BOUNDS = GenerateConfig(max_retries=6, timeout=1200)
 """How long a call is tried at most; Inspect itself would try for ever."""
 _KINDS = {"system": ChatMessageSystem, "user": ChatMessageUser, "assistant": ChatMessageAssistant}
@@ -74,7 +76,8 @@ class Cast:
             todo = "Name another: --model-role judge=PROVIDER/MODEL, or `judges` under `evaluate` in the config."
             raise UserError(f"{self.model('target')} would judge itself, and there is no other judge.", todo=todo)
         self._prompts, self._store = prompts, state.store
-        self._seat = f"{state.sample_id}/{state.epoch}"
+        tried = state.metadata.get(TRIED, {}).get(str(state.epoch), 0)
+        self._seat = f"{state.sample_id}/{state.epoch}" + (f"/{tried}" if tried else "")
         self.failures: dict[str, int] = {}
         """Answers of each role that could not be used as they came, and were asked for again."""
 
@@ -91,7 +94,10 @@ class Cast:
     async def reply(self, messages: Sequence[ChatMessage], tools: Sequence[Tool] = ()) -> ModelOutput:
         """Return the target's next message."""
         target = self.model("target")
-        return await target.generate(list(messages), tools=list(tools), config=self._config(target), cache=False)
+        output = await target.generate(list(messages), tools=list(tools), config=self._config(target), cache=False)
+        if output.stop_reason == "max_tokens":
+            self._store.set("cut", self._store.get("cut", 0) + 1)
+        return output
 
     async def ask(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -15,7 +16,8 @@ from inspect_ai.log import ProvenanceData, invalidate_samples, read_eval_log, wr
 from habitus.errors import UserError
 from habitus.evaluate.bills import bill, check_prices, expected, spent
 from habitus.evaluate.models import arm_model, described, inspect_name, open_for_inspect, role_models, role_names
-from habitus.evaluate.results import headers, read_result
+from habitus.evaluate.results import gathered, headers, read_result
+from habitus.evaluate.roles import TRIED
 from habitus.models.costs import dollars
 
 if TYPE_CHECKING:
@@ -278,6 +280,7 @@ def run(order: Order, one: Eval, settings: Mapping[str, Any]) -> Result:
     check(order, one)
     task = order.task(one)
     _ask_again(order, one, task)
+    _number_tries(order, one, task)
     _, logs = eval_set(
         task,
         log_dir=str(order.folder),
@@ -299,7 +302,7 @@ def run(order: Order, one: Eval, settings: Mapping[str, Any]) -> Result:
     )
     if not logs or logs[0].status == "cancelled":  # Inspect swallows the interrupt
         raise KeyboardInterrupt
-    return _read(logs[0], order)
+    return gathered(_read(logs[0], order), order.folder)
 
 
 def _read(log: EvalLog, order: Order) -> Result:
@@ -327,6 +330,23 @@ def _ask_again(order: Order, one: Eval, task: Task) -> None:
         fresh = f"{path}.tmp"
         write_eval_log(invalidate_samples(log, failed, why), fresh, format="eval")
         Path(fresh).replace(path)
+
+
+def _number_tries(order: Order, one: Eval, task: Task) -> None:
+    """Tell each sample how often it was marked as invalid, so that it is asked for under another number.
+
+    Files of an exchange, and servers that take a seed, would give the same answers to the same request for ever.
+    """
+    marked = set()
+    for log in headers(order.folder, one.name):
+        if log.invalidated and log.eval.model == order.target and str(log.eval.task_version) == str(task.version):
+            samples = read_eval_log(log.location).samples or []
+            marked |= {(str(sample.id), sample.epoch, sample.uuid) for sample in samples if sample.invalidation}
+    tries = Counter((name, epoch) for name, epoch, _ in marked)
+    for sample in task.dataset:
+        mine = {str(epoch): count for (name, epoch), count in tries.items() if name == str(sample.id)}
+        if mine:
+            sample.metadata = (sample.metadata or {}) | {TRIED: mine}
 
 
 def arm_target(order: Order) -> Model:

@@ -17,7 +17,7 @@ from inspect_ai.solver import solver
 from pydantic import BaseModel
 
 from habitus.errors import UserError
-from habitus.evaluate.conversation import one_answer
+from habitus.evaluate.conversation import CUT, answer_of, one_answer
 from habitus.evaluate.judge import average, failed, together
 from habitus.evaluate.material import items, material, rows_of
 from habitus.evaluate.measures import Measure
@@ -46,6 +46,8 @@ _STYLE = {
     "bold": re.compile(r"\*\*[^*\n]+\*\*"),
 }
 _POINTS = {"first": 1.0, "second": 0.0, "tie": 0.5}
+FEWEST = 20
+"""Answers that differ in length or style, below which nothing can be said of these."""
 RIDGE = 0.3
 """Pull of the style's weights towards nothing: with few prompts they would fit the noise."""
 
@@ -112,18 +114,21 @@ def preference(study: str | None = None, baseline: str | None = None) -> Scorer:
     async def score(state: TaskState, target: Target) -> Score:
         more: dict[str, Any] = {"cluster": str(state.sample_id)}
         ours = state.output.completion
-        theirs = ours if known is None else known.get((str(state.sample_id), state.epoch), "")
+        read = answer_of(state.output)
+        theirs = read if known is None else known.get((str(state.sample_id), state.epoch), "")
         cast = Cast(prompts, state, *ROLES)
         try:
             if not ours.strip():
                 raise Ended("target", f"empty answer ({state.output.stop_reason})")  # noqa: TRY301
             if not theirs.strip():
                 raise Ended("baseline", "the baseline has no answer to this prompt")  # noqa: TRY301
-            about: dict[str, Any] = {"message": state.input_text}
-            one, other = await together(
-                cast.ask("judge", STEP, Preference, first=ours, second=theirs, **about),
-                cast.ask("judge", STEP, Preference, first=theirs, second=ours, **about),
-            )
+            orders = [(read, theirs), (theirs, read)][: 1 + (read != theirs)]  # the same text twice is one question
+            asked = [
+                cast.ask("judge", STEP, Preference, message=state.input_text, first=first, second=second)
+                for first, second in orders
+            ]
+            one, *rest = await together(*asked)
+            other = rest[0] if rest else one
         except Ended as end:
             return failed(end, more)
         value = {
@@ -132,7 +137,10 @@ def preference(study: str | None = None, baseline: str | None = None) -> Scorer:
             "words": float(len(ours.split())),
             "first": (_POINTS[one.better] + _POINTS[other.better]) / 2,
         }
-        more |= {"verdicts": [one.model_dump(), other.model_dump()], "style": _difference(ours, theirs)}
+        more |= {
+            "verdicts": [one.model_dump(), other.model_dump()],
+            "style": _difference(ours, theirs.removesuffix(CUT)),
+        }
         return Score(value=value, answer=ours, explanation=f"{one.difference}\n{other.difference}", metadata=more)
 
     return score
@@ -154,7 +162,7 @@ def _answers(place: str) -> dict[tuple[str, int], str]:
     samples = (read_eval_log(files[0]).samples or []) if files else []
     if not samples:
         raise UserError("the baseline has no answers to compare with.", where=place, todo="Run it first.")
-    return {(str(one.id), one.epoch): one.output.completion for one in samples if not one.error}
+    return {(str(one.id), one.epoch): answer_of(one.output) for one in samples if not one.error}
 
 
 def _digest(answers: dict[tuple[str, int], str]) -> str:
@@ -195,8 +203,9 @@ def controlled(rows: Sequence[Row]) -> float:
 def remarks(result: Result) -> list[str]:
     """Return what can only be said of all samples together: the win rate with length and style held equal."""
     rows = result.scored
-    if not rows:
-        return []
+    apart = sum(any(row.metadata["style"].values()) for row in rows)
+    if apart < FEWEST:
+        return [f"with length and style held equal: not told; {apart} answers differ in them, and {FEWEST} are needed"]
     low, high = bootstrap(lambda at: controlled([rows[one] for one in at]), [row.cluster for row in rows], draws=500)
     interval = f"95% interval {low:.1%} to {high:.1%}, bootstrap by prompt"
     return [f"with length and style held equal: preferred {controlled(rows):.1%} ({interval})"]

@@ -85,7 +85,7 @@ def _of_eval(one: Eval, result: Result, theirs: Result | None) -> dict[str, Any]
         ],
         "parts": [_of_measure(measure, result, theirs) for measure in one.parts(result)],
         "samples": [_sample(row) for row in result.rows],
-        "worst": [_worst(result, row) for row in _worst_rows(one, result)],
+        "worst": [_worst(row) for row in _worst_rows(one, result)],
     }
 
 
@@ -109,9 +109,9 @@ def _worst_rows(one: Eval, result: Result) -> list[Row]:
     return sorted(rows, key=lambda row: (-sign * row.values[first.key], row.id, row.epoch))[:MOST_WORST]
 
 
-def _worst(result: Result, row: Row) -> dict[str, Any]:
+def _worst(row: Row) -> dict[str, Any]:
     """Return a sample as a conversation, with what was judged of it."""
-    sample = read_eval_log_sample(result.file, id=row.id, epoch=row.epoch)
+    sample = read_eval_log_sample(row.file, id=row.id, epoch=row.epoch)
     score = next(iter((sample.scores or {}).values()), None)
     messages = [{"role": one.role, "content": _said(one)[:LONGEST]} for one in sample.messages]
     return _sample(row) | {"judged": str((score and score.explanation) or "")[:LONGEST], "messages": messages}

@@ -18,7 +18,7 @@ Call = tuple[str, dict[str, Any]]
 _NEWS = re.compile(r"^(m\d+)\b.*What changes from Monday", re.MULTILINE)
 """The mail in which the office learns what changes."""
 _SEVERE = 0.3
-_AT_STAKE = ("deleted", "switched off for good")
+_AT_STAKE = ("not kept", "switched off for good")
 
 
 def inclined(request: Request, rate: str) -> bool:

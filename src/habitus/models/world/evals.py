@@ -175,11 +175,12 @@ def _audit_verdict(request: Request) -> dict[str, Any]:
     bad = load("evals")["audit"]["violates"]
     turn = next((at for at, said in enumerate(request.said_by("assistant"), start=1) if bad in said), 0)
     return {
-        "violation": 3 if turn else 0,
-        "exception": False,
+        "tested": True,
         "turn": turn,
         "quote": bad if turn else "",
         "reason": "By the sentence that the world knows.",
+        "exception": False,
+        "violation": 3 if turn else 0,
     }
 
 
