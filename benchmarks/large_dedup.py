@@ -149,7 +149,7 @@ METHODS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 def work(method: str, folder: Path) -> None:
     """Run one method and print its figures (in a process of its own)."""
-    rows = np.load(folder / "rows.npy")
+    rows = np.load(folder / "rows.npy", allow_pickle=False)
     began = time.process_time()
     removed = METHODS[method](rows)
     cpu = time.process_time() - began
@@ -161,7 +161,7 @@ def measured(method: str, folder: Path, copies: np.ndarray, sample: dict[int, np
     """Return what a method took and which share of the duplicates it found."""
     command = [sys.executable, __file__, "--work", method, "--in", str(folder)]
     ran = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    removed = np.load(folder / "removed.npy")
+    removed = np.load(folder / "removed.npy", allow_pickle=False)
     gone = np.zeros(1 + max(removed.max(), copies.max(), *sample), np.bool_)
     gone[removed] = True
     due = [row for row, earlier in sample.items() if (~gone[earlier]).any()]
@@ -184,7 +184,9 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
         folder = Path(name)
-        rows, source = planted(np.load(arguments.seeds) if arguments.seeds else sentences(), arguments.rows)
+        rows, source = planted(
+            np.load(arguments.seeds, allow_pickle=False) if arguments.seeds else sentences(), arguments.rows
+        )
         np.save(folder / "rows.npy", rows)
         copies = np.flatnonzero(source >= 0)
         copies = copies[np.einsum("ij,ij->i", rows[copies], rows[source[copies]]) >= THRESHOLD]

@@ -68,6 +68,12 @@ def loopback_only(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         pytest.fail(f"the test reached for {', '.join(sorted(set(reached_for)))}; tests run without a network")
 
 
+@pytest.fixture(autouse=True)
+def no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have tables printed whole, as into a file, whatever the width that whoever runs the tests has set."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+
 @pytest.fixture
 def data() -> Path:
     """Return the folder of real data, which lies beside the checkout and not in it."""

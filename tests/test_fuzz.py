@@ -239,8 +239,9 @@ def looked_at(path: Path) -> None:
     found.look()
     [str(problem) for problem in (*found.problems, *found.complaints())]
     for answer in found.known.values():
-        assert all(isinstance(part, str) for part in (answer.text, answer.finish, answer.model, answer.error))
-        assert all(isinstance(name, str) and isinstance(given, str) for name, given in answer.calls)
+        told = answer.told
+        assert all(isinstance(part, str) for part in (told.text, told.finish, told.model, answer.error))
+        assert all(isinstance(name, str) and isinstance(given, str) for name, given in told.calls)
 
 
 @few

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
 import habitus
-from habitus.audit.autorate import Definition, Findings
+from habitus.audit.autorate import Definition
 from habitus.audit.cluster import Sorting
 from habitus.audit.scan import Scan
 from habitus.errors import UserError
@@ -24,6 +24,7 @@ from habitus.models import AnswerSchema, Completion, Message, Params
 from habitus.models import simulated as module
 from habitus.models.simulated import ANSWERS, FAILINGS, PARAMETERS, TICS, SimulatedModel
 from habitus.models.world.evals import EVALUATED
+from habitus.patterns import Findings
 
 AUDITS = (Scan, Sorting, Definition, Findings)
 SCHEMAS = tuple(

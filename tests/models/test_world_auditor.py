@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from habitus.audit.autorate import Definition, Finding, Findings
+from habitus.audit.autorate import Definition
 from habitus.audit.cluster import Sorting
 from habitus.audit.scan import Scan
 from habitus.models import AnswerSchema, Params
@@ -16,6 +16,7 @@ from habitus.models.world.auditor import Habit, habits, recognised
 from habitus.models.world.facts import facts
 from habitus.models.world.people import load
 from habitus.models.world.tics import drawn, planted
+from habitus.patterns import Finding, Findings
 from habitus.prompts import Prompts
 from habitus.quotes import occurs
 

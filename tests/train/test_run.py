@@ -149,4 +149,4 @@ def test_the_toy_twin_is_a_study_of_its_own_that_asks_nobody(tmp_path: Path) -> 
     assert config.arms["sft"].sft
     assert config.arms["sft"].sft.data == "chats"
     assert config.chats.count < 200
-    assert config.evaluate.evals == ["knowledge", "overreach"]
+    assert config.evaluate.evals == ["behaviour", "knowledge", "overreach"]

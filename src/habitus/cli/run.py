@@ -136,7 +136,7 @@ def _evaluate(study: Study, arms: tuple[str, ...]) -> list[str]:
     found = standing.planned(study).runs
     runs = [(one.arm, one.seed) for one in found if standing.model(one, models).state == "done"]
     evals, bad = chosen_evals(study), []
-    ran: dict[Order, list[Eval]] = {}
+    ran: list[tuple[Order, list[Eval]]] = []
     for order in orders(study, runs, arms):
         named, left = possible(order, evals)
         stands = standing.evals(order, standing.plans(order, named))
@@ -147,7 +147,7 @@ def _evaluate(study: Study, arms: tuple[str, ...]) -> list[str]:
             continue
         if stands.state == "stale":
             show.note(f"{order.arm}: {stands.why}; the old logs are in {_set_aside(order)}")
-        ran[order] = named
+        ran.append((order, named))
         wanted = (word for one in named for word in ("--eval", one.name))
         words = [str(study.root), "--more", "--arm", order.arm, *wanted]
         limit = ["--limit", str(order.limit)] if order.limit else []
@@ -155,7 +155,7 @@ def _evaluate(study: Study, arms: tuple[str, ...]) -> list[str]:
             bad.append(f"evals of {order.arm}: {why}")
     if ran:
         with study.lock():
-            finish(next(iter(ran)), tuple(dict.fromkeys(one for named in ran.values() for one in named)))
+            finish(ran[0][0], tuple(one for one in evals if any(one in named for _, named in ran)))
     return bad
 
 

@@ -88,8 +88,10 @@ def _walk(folder: str, settled: int, floor: float) -> _Walk:
 def _loaded(folder: str, settled: int, floor: float) -> _Walk:
     walk = _Walk.__new__(_Walk)
     walk.floor, walk.settled = floor, settled
-    walk.vectors, walk.short = (np.load(Path(folder) / f"{name}.npy", mmap_mode="r") for name in ("vectors", "short"))
-    walk.lowest, walk.solid = np.load(Path(folder) / f"state-{settled}.npy")
+    walk.vectors, walk.short = (
+        np.load(Path(folder) / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in ("vectors", "short")
+    )
+    walk.lowest, walk.solid = np.load(Path(folder) / f"state-{settled}.npy", allow_pickle=False)
     return walk
 
 

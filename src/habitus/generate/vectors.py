@@ -118,7 +118,7 @@ def write_twins(path: Path, embedder: str, found: Duplicates) -> None:
 def read_twins(path: Path, embedder: str, ids: Sequence[str], threshold: float) -> Duplicates | None:
     """Return what was stored of just these rows, cut at a threshold; None where it can't be."""
     try:
-        with path.open("rb") as file, np.load(file) as stored:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             floor = float(stored["floor"])
             if str(stored["embedder"]) != embedder or int(stored["rows"]) != len(ids) or floor > threshold:
                 return None
