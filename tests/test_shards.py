@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+import shutil
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -85,6 +86,17 @@ def test_what_a_killed_run_left_becomes_part_of_the_study(tmp_path: Path) -> Non
 
     assert calls(study) == paid
     assert not Study(study).shards
+
+
+def test_a_command_that_only_looks_leaves_the_ledgers_of_shards_that_may_be_at_work(tmp_path: Path) -> None:
+    study = make(tmp_path / "advice", chats={"count": 5})
+    assert habitus("generate", "chats", study) == 0
+    (study / "shards").mkdir()
+    shutil.copyfile(study / "ledger.db", study / "shards" / "001-000-000.db")
+    with Study(study).lock():
+        assert habitus("check", study, "--offline") == 0
+
+    assert Study(study).shards
 
 
 def test_errors_travel_between_machines() -> None:
