@@ -14,7 +14,6 @@ from habitus.cli.generate import generate
 from habitus.cli.needs import audited, chosen_evals, needed, orders, possible
 from habitus.cli.train import train
 from habitus.errors import UserError
-from habitus.study import OVER_SEEDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -163,6 +162,8 @@ def _evaluate(study: Study, arms: tuple[str, ...]) -> list[str]:
 
 def _is_summed_up(study: Study) -> bool:
     """Tell whether figures and summaries have every log, and each effect that is expected now."""
+    from habitus.study import OVER_SEEDS
+
     told = study.root / OVER_SEEDS
     written = told.stat().st_mtime if told.exists() else 0.0
     expected, effects = study.config.expect, study.over_seeds["effects"]
