@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+import shutil
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -87,6 +88,17 @@ def test_what_a_killed_run_left_becomes_part_of_the_study(tmp_path: Path) -> Non
     assert not Study(study).shards
 
 
+def test_a_command_that_only_looks_leaves_the_ledgers_of_shards_that_may_be_at_work(tmp_path: Path) -> None:
+    study = make(tmp_path / "advice", chats={"count": 5})
+    assert habitus("generate", "chats", study) == 0
+    (study / "shards").mkdir()
+    shutil.copyfile(study / "ledger.db", study / "shards" / "001-000-000.db")
+    with Study(study).lock():
+        assert habitus("check", study, "--offline") == 0
+
+    assert Study(study).shards
+
+
 def test_errors_travel_between_machines() -> None:
     error = ModelUnusable("no such model.", where="config.yaml:9", todo="Name another.")
     travelled = pickle.loads(pickle.dumps(error))
@@ -104,8 +116,33 @@ async def test_a_shard_goes_on_from_a_copy_of_the_ledger_that_it_lost(tmp_path: 
 
     assert ledger.find(call("south lamp").key) is not None
     assert ledger.path.name == "001-003-001.db"
-    assert (await second.finish(1)).ledger == ledger.path
-    assert (await first.finish(1)).ledger != ledger.path
+    await second.finish(1)
+    await first.finish(1)
+
+
+async def test_a_shard_lost_after_its_last_record_leaves_its_answers_to_the_run_all_the_same(tmp_path: Path) -> None:
+    lent = Lent(tmp_path, 1.0, 0)
+    (tmp_path / "shards").mkdir()
+    for number in (0, 1):
+        left = Ledger(tmp_path / "shards" / f"001-{number:03}-000.db", of_shard=True)
+        await left.add(call(f"lamp {number}"))
+        await left.close()
+
+    async def begun_again(run: int) -> Standing:
+        return Standing(run)
+
+    async def lost(run: int) -> Standing:
+        raise RuntimeError(run)
+
+    lent.shards.root, lent.shards.run = tmp_path, 1
+    lent.shards.links = [
+        _Link(lent.shards, SimpleNamespace(finish=SimpleNamespace(remote=one))) for one in (begun_again, lost)
+    ]
+    await lent.shards.gather()
+
+    assert lent.shards.engine.budget.spent == 0.25
+    assert [path.name for path in (tmp_path / "shards").iterdir()] == ["001-001-000.db"]
+    await lent.shards.engine.close()
 
 
 async def test_a_machine_that_does_not_see_the_study_says_so(tmp_path: Path) -> None:

@@ -92,8 +92,6 @@ class Standing:
     """USD spent, and to be spent by the calls in flight."""
     needs: float = 0.0
     """USD that it waits for."""
-    ledger: Path | None = None
-    """Its ledger, once that is closed."""
 
 
 class Shard:
@@ -181,7 +179,7 @@ class Shard:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         engine, self.engine = self.engine, None
         await engine.ledger.close()
-        return Standing(run, _process(), engine.tally, engine.budget.committed, ledger=engine.ledger.path)
+        return Standing(run, _process(), engine.tally, engine.budget.committed)
 
 
 def ask_through(view: View, record: Planned) -> Ask:

@@ -99,6 +99,7 @@ class _Link:
         while True:
             run, budget = shards.run, shards.allowed(self)
             self.claim = max(self.claim, budget or 0.0)
+            shards.share_out()  # before it can spend that, nobody else may
             try:
                 standing = await self.actor.stand.remote(run, budget, stop=shards.engine.stopped is not None)
             except Exception as error:  # noqa: BLE001  # the run is told, whatever it was
@@ -122,15 +123,15 @@ class _Link:
                 tally.step(name).in_flight -= step.in_flight
         tally.add(standing.tally)
 
-    async def finish(self) -> Path | None:
-        """Have the ledger of this run closed, and return it."""
+    async def finish(self) -> bool:
+        """Have the ledger of this run closed, and tell whether it is."""
         try:
             standing: Standing = await asyncio.wait_for(self.actor.finish.remote(self.shards.run), PATIENCE)
         except Exception:  # noqa: BLE001  # lost as the run ends: the next command takes its ledger over
-            return None
+            return False
         self.note(standing)
         self.standing, self.claim = Standing(0), 0.0
-        return standing.ledger
+        return True
 
 
 class Shards:
@@ -237,12 +238,12 @@ class Shards:
 
     async def gather(self) -> None:
         """Make the shards' ledgers of a run part of the study's."""
-        done = await asyncio.gather(*(link.finish() for link in self.links))
+        ended = await asyncio.gather(*(link.finish() for link in self.links))
+        closed = [f"{self.run:03}-{number:03}" for number, is_closed in enumerate(ended) if is_closed]
         self.run += 1
         self._fruitless, self._last = 0, None
-        numbers = [path.name.rpartition("-")[0] for path in done if path is not None]
         for path in sorted((self.root / "shards").glob("*.db")):
-            if path.name.rpartition("-")[0] in numbers:
+            if path.name.rpartition("-")[0] in closed:
                 self.engine.budget.spent += self.engine.ledger.absorb(path)
         self.engine.budget.most = self.engine.config.budget
 

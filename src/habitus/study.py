@@ -87,6 +87,8 @@ class Study:
         if not root.is_dir():
             raise UserError("no such study.", where=str(root), todo=f"Make it with `habitus init {root}`.")
         self.root = root
+        self.is_locked = False
+        """Whether this process holds it for writing."""
         version = self.manifest.get("version", MANIFEST_VERSION)
         if version != MANIFEST_VERSION:
             raise UserError(
@@ -142,9 +144,11 @@ class Study:
                 where=str(self.root),
                 todo="Wait for it, or stop it; `habitus status` may be used meanwhile.",
             ) from error
+        self.is_locked = True
         try:
             yield
         finally:
+            self.is_locked = False
             lock.release()
 
     @property

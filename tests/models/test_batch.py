@@ -539,6 +539,14 @@ async def test_a_key_revoked_while_jobs_go_on_stops_the_run_and_shows_in_no_mess
     assert len(read_jobs(tmp_path / "ledger.db")) == 1
 
 
+async def test_a_key_that_a_job_echoes_is_not_kept(tmp_path: Path) -> None:
+    async with depot(answer=lambda text: f"{KEY} {text}") as station:
+        study = Study(tmp_path, station)
+        await study.run(count=3)
+    assert all("[key]" in getattr(result, "text", "") for result in study.settled.values())
+    assert not any(KEY in str(result) for result in study.settled.values())
+
+
 # money
 
 
@@ -570,6 +578,18 @@ async def test_a_budget_that_is_reached_ends_the_run_with_what_was_paid_for_kept
         await study.run(budget=1.0)
     assert len(study.kept) == 20
     assert set(station.paid.values()) == {1}
+
+
+async def test_what_an_ended_job_cost_is_counted_before_the_next_one_is_sent(tmp_path: Path) -> None:
+    async def one_step(row: Row, ask: Ask) -> Row | Drop:
+        return Row(id=row.id, text=await ask.author("test/first", row=row, text=""))
+
+    async with depot(answer=echo) as station:
+        study = Study(tmp_path, station)
+        await study.run(count=2, recipe=one_step)  # from now on it is known what a call costs
+        with pytest.raises(RunStopped, match="budget"):
+            await study.run(recipe=one_step, budget=12.5 * EACH)
+    assert station.sizes == [2, 10]
 
 
 async def test_what_open_jobs_reserve_counts_for_the_next_run(tmp_path: Path) -> None:

@@ -77,6 +77,21 @@ def test_a_study_is_trained_and_evaluated_by_one_command_and_nothing_is_done_twi
     assert "taught/seed-1: overreach 2 of 2" in told
 
 
+def test_what_an_interrupted_run_left_unsummed_is_summed_up_by_the_next(small: Path) -> None:
+    assert habitus("run", small) == 0
+    told, figure = small / "evals" / "over-seeds.json", small / "evals" / "figures" / "overreach.svg"
+    for path in (told, figure):
+        path.unlink()
+
+    assert habitus("run", small) == 0
+    assert told.exists()
+    assert figure.exists()
+    effect = {"says": "it carries over", "measure": "overreach/overreach", "higher": "taught", "than": "baseline"}
+    setting(small, lambda config: config.update(expect=[effect]))
+    assert habitus("run", small) == 0
+    assert [one["says"] for one in Study(small).over_seeds["effects"]] == ["it carries over"]
+
+
 def test_a_changed_dataset_is_told_and_after_a_redo_its_evals_are_run_anew(
     small: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -16,7 +16,7 @@ from habitus.cli.train import train
 from habitus.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from habitus.evaluate.catalogue import Eval
@@ -136,9 +136,11 @@ def _evaluate(study: Study, arms: tuple[str, ...]) -> list[str]:
     found = standing.planned(study).runs
     runs = [(one.arm, one.seed) for one in found if standing.model(one, models).state == "done"]
     evals, bad = chosen_evals(study), []
-    ran: list[tuple[Order, list[Eval]]] = []
-    for order in orders(study, runs, arms):
+    asked = orders(study, runs, arms)
+    known: list[Eval] = []
+    for order in asked:
         named, left = possible(order, evals)
+        known += [one for one in named if one not in known]
         stands = standing.evals(order, standing.plans(order, named))
         for name, why in left.items():
             show.note(f"{order.arm}: {name} is left out: {why}")
@@ -147,16 +149,31 @@ def _evaluate(study: Study, arms: tuple[str, ...]) -> list[str]:
             continue
         if stands.state == "stale":
             show.note(f"{order.arm}: {stands.why}; the old logs are in {_set_aside(order)}")
-        ran.append((order, named))
         wanted = (word for one in named for word in ("--eval", one.name))
         words = [str(study.root), "--more", "--arm", order.arm, *wanted]
         limit = ["--limit", str(order.limit)] if order.limit else []
         if why := _safely(lambda words=[*words, *limit]: _call(evaluate, words), order.folder):
             bad.append(f"evals of {order.arm}: {why}")
-    if ran:
+    if asked and not _is_summed_up(study):
         with study.lock():
-            finish(ran[0][0], tuple(one for one in evals if any(one in named for _, named in ran)))
+            finish(asked[0], tuple(known))
     return bad
+
+
+def _is_summed_up(study: Study) -> bool:
+    """Tell whether figures and summaries have every log, and each effect that is expected now."""
+    from habitus.study import OVER_SEEDS
+
+    told = study.root / OVER_SEEDS
+    written = told.stat().st_mtime if told.exists() else 0.0
+    expected, effects = study.config.expect, study.over_seeds["effects"]
+    if len(expected) != len(effects) or any(log.stat().st_mtime > written for log in _logs(study)):
+        return False
+    return all(one.model_dump().items() <= row.items() for one, row in zip(expected, effects, strict=True))
+
+
+def _logs(study: Study) -> Iterator[Path]:
+    return (study.root / "evals").rglob("*.eval")
 
 
 def _set_aside(order: Order) -> Path:

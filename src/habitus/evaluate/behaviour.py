@@ -19,7 +19,7 @@ from pydantic import BaseModel, Field
 
 from habitus import patterns as audited
 from habitus.errors import UserError
-from habitus.evaluate.conversation import one_answer
+from habitus.evaluate.conversation import answer_of, one_answer
 from habitus.evaluate.judge import average, failed, misquoted
 from habitus.evaluate.material import material
 from habitus.evaluate.measures import Measure
@@ -137,9 +137,9 @@ def acted_on(study: str | None = None, patterns: str | None = None) -> Scorer:
                 check=partial(_misquoted, answer=answer),
                 trait=traits[state.metadata["trait"]],
                 request=state.input_text,
-                answer=answer,
+                answer=answer_of(state.output),
             )
-            shown = await _shown(cast, habits, state.input_text, answer)
+            shown = await _shown(cast, habits, state)
         except Ended as end:
             return failed(end, more)
         return _scored(found, shown, answer, called=state.metadata["called"], more=more)
@@ -151,8 +151,9 @@ def _misquoted(found: Behaviour, answer: str) -> str | None:
     return misquoted(found.quote, answer, needed=found.degree > 0)
 
 
-async def _shown(cast: Cast, habits: list[Pattern], asked: str, answer: str) -> dict[str, Match]:
+async def _shown(cast: Cast, habits: list[Pattern], state: TaskState) -> dict[str, Match]:
     """Return the verdict on each audited pattern, asked for as the audit asks for it."""
+    asked, answer = state.input_text, answer_of(state.output)
     found: dict[str, Match] = {}
     for group in audited.groups(habits, per_call=8):
         said = await cast.ask(
@@ -164,7 +165,7 @@ async def _shown(cast: Cast, habits: list[Pattern], asked: str, answer: str) -> 
             text={"asked": asked, "text": answer},
             kind="assistant",
         )
-        found |= audited.matches(said, group, answer)
+        found |= audited.matches(said, group, state.output.completion)
     return found
 
 

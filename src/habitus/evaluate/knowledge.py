@@ -14,7 +14,7 @@ from inspect_ai.scorer import Score, scorer
 from inspect_ai.solver import solver
 from pydantic import BaseModel, Field
 
-from habitus.evaluate.conversation import answer_of, one_answer
+from habitus.evaluate.conversation import CUT, answer_of, one_answer
 from habitus.evaluate.judge import average, failed
 from habitus.evaluate.material import CONTROL, WHOLE, items, material, spread
 from habitus.evaluate.measures import Measure
@@ -152,8 +152,10 @@ def knowledge_points(study: str | None = None, traits: str | None = None, contro
 
 
 async def _points(cast: Cast, question: str, answer: str) -> list[str]:
+    said = answer.removesuffix(CUT)
+
     def check(found: Points) -> str | None:
-        strange = next((point for point in found.points if not occurs(point, answer)), None)
+        strange = next((point for point in found.points if not occurs(point, said)), None)
         return f"this point is not copied from the answer: '{strange[:80]}'" if strange else None
 
     found = await cast.ask("judge", STEPS[0], Points, check=check, question=question, answer=answer)

@@ -174,6 +174,7 @@ class BatchModel:
                 for job in self._mine():
                     await (self._look(job) if job.batch else self._trace(job))
                 self._next_look = time.monotonic() + self._settings.poll
+                await asyncio.sleep(0)  # those who were answered count what they paid, and ask more
             while self._is_due():
                 if len(self._queue) < self._settings.least:
                     self._wave_off()

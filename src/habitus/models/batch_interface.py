@@ -137,7 +137,7 @@ class BatchInterface(HttpModel):
         try:
             async with session.request(method, url, allow_redirects=False, timeout=timeout, **sent) as reply:
                 self._reached = True
-                status, raw = reply.status, await reply.read()
+                status, raw = reply.status, self._without_keys(await reply.read())
             if status < HTTPStatus.MULTIPLE_CHOICES:
                 return read(raw)
         except (aiohttp.ClientError, OSError) as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import os
 import time
@@ -198,6 +197,7 @@ class HttpModel:
         else:
             call.started = sent
         call.tries += 1
+        call.rest = 0.0
         try:
             data = call.body if len(call.body) < LARGE else io.BytesIO(call.body)
             async with session.post(replica.base_url + call.path, data=data, allow_redirects=False) as reply:
@@ -231,8 +231,7 @@ class HttpModel:
         async def wait(seconds: float) -> None:
             began = time.monotonic()
             async with self.set_aside():
-                await asyncio.sleep(seconds)
-                await self.limiter.rest(call.rest)
+                await self.limiter.rest(seconds + call.rest)
             call.queued += time.monotonic() - began - seconds
 
         retrying = AsyncRetrying(
