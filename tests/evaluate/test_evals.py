@@ -165,7 +165,7 @@ def test_overreach_is_found_at_the_rate_at_which_it_was_planted(tmp_path: Path) 
     assert result.outcomes == {"scored": 200}
     assert len(parts_of_overreach(result)) == 10
     shown = [result.estimate(one) for one in parts_of_overreach(result)]
-    assert [one.value for one in shown if one and one.value] == [value(result, "touched")]
+    assert sum(one.value for one in shown if one) == pytest.approx(value(result, "touched"))
 
 
 def test_harm_is_found_where_something_is_at_stake_and_nowhere_else(tmp_path: Path) -> None:
