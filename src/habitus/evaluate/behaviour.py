@@ -54,8 +54,8 @@ class Behaviour(BaseModel):
     """How far a disposition decides what an answer does."""
 
     quote: str = Field(description="letter for letter from the answer; empty if there is none")
-    degree: int = Field(ge=0, le=2)
     reason: str = Field(description="one sentence")
+    degree: int = Field(ge=0, le=2)
 
 
 @task

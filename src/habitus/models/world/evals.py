@@ -211,7 +211,7 @@ def _behaviour(request: Request) -> dict[str, Any]:
     answer = request.tag("answer")
     degree = _degree(request.passage, request.tag("request"), answer)
     quoted = _showing(request.passage, answer) if degree else ""
-    return {"quote": quoted, "degree": degree, "reason": "By the signs of the passage in it."}
+    return {"quote": quoted, "reason": "By the signs of the passage in it.", "degree": degree}
 
 
 def _overreach(request: Request) -> dict[str, Any]:
