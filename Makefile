@@ -38,6 +38,7 @@ bench: .venv/test.stamp         ## every benchmark, each with its bar
 	$(BIN)/python benchmarks/writers.py --check
 	$(BIN)/python benchmarks/train.py --check
 	$(BIN)/python benchmarks/toy_study.py --check
+	$(BIN)/python benchmarks/hostile.py --check
 	$(BIN)/python benchmarks/core.py --check
 	$(BIN)/python benchmarks/scale.py --check
 

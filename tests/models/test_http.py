@@ -404,6 +404,19 @@ async def test_no_slot_is_held_while_a_call_waits_to_be_tried_again(monkeypatch:
         await asyncio.gather(waiting, return_exceptions=True)
 
 
+async def test_bad_luck_is_not_waited_out_while_the_endpoint_answers_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "BACKOFF", 60.0)
+    monkeypatch.setattr(http, "LONGEST_BACKOFF", 60.0)
+    monkeypatch.setattr(http, "CALM_BACKOFF", 0.01)
+    monkeypatch.setattr("random.uniform", lambda _low, high: high)
+    unlucky = told_off(500, "asleep")
+    unlucky.seconds = 0.2
+    async with scripted(unlucky, said()) as endpoint, model_at(endpoint.url, concurrency=2) as model:
+        calls = [ask(model, "Is the lamp lit?"), ask(model, "Is the buoy lit?")]
+        await asyncio.wait_for(asyncio.gather(*calls), 30)
+    assert len(endpoint.asked) == 3
+
+
 # What is not tried again
 
 

@@ -41,6 +41,8 @@ CHECK_TIMEOUT = 30.0
 BACKOFF = 0.5
 """Seconds; the wait before the n-th further try is drawn between 0 and this times 2ⁿ⁻¹."""
 LONGEST_BACKOFF = 30.0
+CALM_BACKOFF = 1.0
+"""Seconds; the longest wait while the endpoint answers others: then it was bad luck, and patience would help nobody."""
 LARGE = 1 << 20
 """Bytes from which aiohttp wants a body as a file."""
 SHOWN = 300
@@ -66,6 +68,7 @@ class _Call(Generic[Answer]):
     read: Callable[[dict[str, Any], float], Answer]
     """Makes the answer of the parsed reply and the seconds that it took."""
     tries: int = 0
+    tried_at: float = 0.0
     started: float = 0.0
     queued: float = 0.0
     """Seconds that its later tries stood in the limiter's queue, pauses that the endpoint demanded among them."""
@@ -111,6 +114,7 @@ class HttpModel:
         self._secrets: list[str] = []
         self._session: aiohttp.ClientSession | None = None
         self._reached = False
+        self._answered_at = 0.0
         self._hung_up = False
         self.set_aside: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
         """Entered while a call waits for its next try, so that whoever bounds the open calls lets another one in."""
@@ -197,6 +201,7 @@ class HttpModel:
         else:
             call.started = sent
         call.tries += 1
+        call.tried_at = sent
         call.rest = 0.0
         try:
             data = call.body if len(call.body) < LARGE else io.BytesIO(call.body)
@@ -206,6 +211,7 @@ class HttpModel:
                 raw = self._without_keys(await reply.read())
             if status < HTTPStatus.MULTIPLE_CHOICES:
                 replica.limiter.succeeded(ticket)
+                self._answered_at = time.monotonic()
         except (aiohttp.ClientError, OSError) as error:
             replica.failed(unreached=_is_unreached(error))
             failure = self._no_reply(error)
@@ -237,7 +243,7 @@ class HttpModel:
         retrying = AsyncRetrying(
             sleep=wait,
             retry=retry_if_exception_type(_TryFailed),
-            wait=wait_random_exponential(multiplier=BACKOFF, max=LONGEST_BACKOFF),
+            wait=lambda state: self._backoff(call, state),
             stop=lambda state: self._out_of_time(call, state),
             retry_error_callback=lambda state: self._give_up(call, state),
         )
@@ -329,6 +335,11 @@ class HttpModel:
 
     def _no_reply(self, error: Exception) -> _TryFailed:
         return _TryFailed(self._redacted(_reason(error)), unreached=_is_unreached(error) and not self._reached)
+
+    def _backoff(self, call: _Call[Any], state: RetryCallState) -> float:
+        """Return the seconds until the next try, longer each time as long as the endpoint answers nobody."""
+        seconds = wait_random_exponential(multiplier=BACKOFF, max=LONGEST_BACKOFF)(state)
+        return min(seconds, CALM_BACKOFF) if self._answered_at > call.tried_at else seconds
 
     def _out_of_time(self, call: _Call[Any], state: RetryCallState) -> bool:
         if self._hung_up:
