@@ -4,8 +4,8 @@
 
 A small study is taken through generate, audit, train, evaluate and report once, undisturbed. Then each verb is begun again
 from what stood before it, killed with -9 after a random share of the time that it took, and run again until it ends. What is
-compared: the rows that were kept, the audit's verdicts, the weights, what each eval measured, the page's data. The bar is
-that all are equal, byte for byte, and that no finished call is paid again beyond the commit that the kill caught.
+compared: the rows that were kept, the audit's verdicts and the weights, byte for byte; which samples of an eval have a
+verdict; that there is a page. The bar is that all are equal, and that no finished call is paid again beyond the commit that the kill caught.
 """
 
 from __future__ import annotations
@@ -60,14 +60,14 @@ def words(verb: str, study: Path) -> list[str]:
 
 
 def digest(path: Path) -> str:
-    """Return the hash of a file, or of what an eval measured without its paths and times."""
+    """Return the hash of a file."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def measured(path: Path) -> str:
-    """Return the numbers of a results.json."""
-    found = json.loads(path.read_text())
-    return json.dumps([{key: one.get(key) for key in ("name", "measures", "samples")} for one in found["evals"]])
+def measured(path: Path) -> list[object]:
+    """Return which samples have a verdict; the answers of a model that samples are drawn anew where a kill took them."""
+    evals = json.loads(path.read_text())["evals"]
+    return [[one["name"], sorted((row["id"], row["epoch"], row["outcome"]) for row in one["samples"])] for one in evals]
 
 
 OUTCOME: dict[str, Callable[[Path], object]] = {
