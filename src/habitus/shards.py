@@ -294,6 +294,22 @@ async def open_shards(engine: Engine, root: Path, address: str) -> Shards:
     return Shards(engine, root, actor, number, address=address)
 
 
+def open_daft() -> Any:
+    """Return Daft, which counts nobody's runs and draws no progress here.
+
+    Raises:
+        UserError: it is not installed.
+
+    """
+    os.environ |= {"DO_NOT_TRACK": "true", "DAFT_PROGRESS_BAR": "0"} | os.environ
+    try:
+        import daft
+    except ImportError as error:
+        todo = 'Run: pip install "habitus[cluster]"'
+        raise UserError("many machines need daft, which is not installed.", where="--ray", todo=todo) from error
+    return daft
+
+
 def _lost(error: Exception) -> BaseException:
     """Return what is told where Ray gave up on a shard; a defect of habitus keeps its traceback."""
     from ray.exceptions import RayError, RayTaskError

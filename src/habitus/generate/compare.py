@@ -6,16 +6,15 @@ vectors from files in a folder that all of them see.
 
 from __future__ import annotations
 
-import os
 import shutil
 import threading
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from habitus.errors import UserError
 from habitus.generate.dedup import _Walk
 from habitus.models.embed import np
+from habitus.shards import open_daft
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -42,12 +41,7 @@ class Compared:
 
     def __init__(self, folder: Path, address: str = "") -> None:
         self.folder = folder
-        os.environ |= {"DO_NOT_TRACK": "true", "DAFT_PROGRESS_BAR": "0"} | os.environ
-        try:
-            import daft
-        except ImportError as error:
-            todo = 'Run: pip install "habitus[cluster]"'
-            raise UserError("many machines need daft, which is not installed.", where="--ray", todo=todo) from error
+        daft = open_daft()
         if address:
             daft.set_runner_ray(noop_if_initialized=True)
 

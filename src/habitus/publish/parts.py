@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -10,6 +9,7 @@ import orjson
 from habitus.errors import UserError
 from habitus.publish.export import write_parquet
 from habitus.publish.held import flaw, fresh_file
+from habitus.shards import open_daft
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,13 +30,9 @@ def export_parts(held: Held, to: Path, address: str) -> tuple[Path, int]:
         UserError: the folder is there already, a row is not of the dataset's shape, or Daft or pyarrow is missing.
 
     """
-    os.environ |= {"DO_NOT_TRACK": "true", "DAFT_PROGRESS_BAR": "0"} | os.environ
-    try:
-        import daft
-        from daft import DataType, Series, col
-    except ImportError as error:
-        todo = 'Run: pip install "habitus[cluster]"'
-        raise UserError("many machines need daft, which is not installed.", where="--ray", todo=todo) from error
+    daft = open_daft()
+    from daft import DataType, Series, col
+
     if address:
         daft.set_runner_ray(address, noop_if_initialized=True)
     folder = (to if to.suffix else to / f"{held.slug}-parquet").resolve()
