@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from habitus.models.limiter import Ticket
     from habitus.models.lines import ResponseFormat
 
+    Aside = Callable[[], AbstractAsyncContextManager[None]]
+
 Answer = TypeVar("Answer")
 
 OVERLOADED = frozenset({429, 503, 529})
@@ -67,6 +69,7 @@ class _Call(Generic[Answer]):
     body: bytes
     read: Callable[[dict[str, Any], float], Answer]
     """Makes the answer of the parsed reply and the seconds that it took."""
+    aside: Aside = nullcontext
     tries: int = 0
     tried_at: float = 0.0
     started: float = 0.0
@@ -116,14 +119,14 @@ class HttpModel:
         self._reached = False
         self._answered_at = 0.0
         self._hung_up = False
-        self.set_aside: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
-        """Entered while a call waits for its next try, so that whoever bounds the open calls lets another one in."""
 
     def __repr__(self) -> str:
         return f"HttpModel({self.name!r}, model={self.model!r}, base_url={self.base_url!r})"
 
-    async def complete(self, messages: list[Message], params: Params) -> Completion:
+    async def complete(self, messages: list[Message], params: Params, aside: Aside = nullcontext) -> Completion:
         """Return the next message; an answer cut off at the token limit and an empty one are answers.
+
+        `aside` is entered while the call waits for its next try, so that whoever bounds the calls lets another one in.
 
         Raises:
             ModelUnusable: the key is missing or refused, the model is unknown, or nothing is at `base_url`.
@@ -132,7 +135,7 @@ class HttpModel:
 
         """
         body = request_body(self.model, messages, params, self._response_format)
-        return await self._post("/chat/completions", body, self._completion)
+        return await self._post(_Call("/chat/completions", orjson.dumps(body), self._completion, aside))
 
     async def embeddings(self, texts: list[str]) -> list[list[float]]:
         """Return one vector per text, in their order; raises what `complete` raises."""
@@ -145,7 +148,8 @@ class HttpModel:
                 raise ValueError(f"{len(rows)} vectors for {len(texts)} texts")
             return [row["embedding"] for row in rows]
 
-        return await self._post("/embeddings", {"model": self.model, "input": texts}, vectors)
+        body = orjson.dumps({"model": self.model, "input": texts})
+        return await self._post(_Call("/embeddings", body, vectors))
 
     async def check(self) -> None:
         """Ask the endpoint for its list of models, once.
@@ -181,8 +185,7 @@ class HttpModel:
             await self._session.close()
             self._session = None
 
-    async def _post(self, path: str, body: dict[str, Any], read: Callable[[dict[str, Any], float], Answer]) -> Answer:
-        call = _Call(path, orjson.dumps(body), read)
+    async def _post(self, call: _Call[Answer]) -> Answer:
         try:
             return await self._try(call)
         except _TryFailed as error:
@@ -236,7 +239,7 @@ class HttpModel:
 
         async def wait(seconds: float) -> None:
             began = time.monotonic()
-            async with self.set_aside():
+            async with call.aside():
                 await self.limiter.rest(seconds + call.rest)
             call.queued += time.monotonic() - began - seconds
 
