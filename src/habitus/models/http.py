@@ -6,7 +6,7 @@ import io
 import os
 import time
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 from urllib.parse import urlsplit
@@ -77,6 +77,8 @@ class _Call(Generic[Answer]):
     """Seconds that its later tries stood in the limiter's queue, pauses that the endpoint demanded among them."""
     rest: float = 0.0
     """Seconds for which the endpoint will not have this call."""
+    tried: list[Replica] = field(default_factory=list)
+    """The servers that have failed it since it last waited."""
 
 
 class HttpModel:
@@ -187,16 +189,29 @@ class HttpModel:
 
     async def _post(self, call: _Call[Answer]) -> Answer:
         try:
-            return await self._try(call)
+            return await self._round(call)
         except _TryFailed as error:
             failure = error
         return await self._try_again(call, failure)
+
+    async def _round(self, call: _Call[Answer]) -> Answer:
+        """Send the request to one server, and where that fails at once to the next that is there."""
+        call.rest = 0.0
+        call.tried.clear()
+        while True:
+            try:
+                return await self._try(call)
+            except _TryFailed:
+                is_late = time.monotonic() - call.started - call.queued > self._total_timeout
+                if is_late or not any(one.is_there for one in self.replicas if one not in call.tried):
+                    raise
 
     async def _try(self, call: _Call[Answer]) -> Answer:
         """Send the request once; the slot is held from here to the end of the reply and no longer."""
         session = self._opened()
         ready = time.monotonic()
-        replica = chosen(self.replicas)
+        replica = chosen(self.replicas, call.tried)
+        call.tried.append(replica)
         ticket = await replica.limiter.enter()
         sent = time.monotonic()
         if call.tries:
@@ -205,12 +220,11 @@ class HttpModel:
             call.started = sent
         call.tries += 1
         call.tried_at = sent
-        call.rest = 0.0
         try:
             data = call.body if len(call.body) < LARGE else io.BytesIO(call.body)
             async with session.post(replica.base_url + call.path, data=data, allow_redirects=False) as reply:
                 status = reply.status
-                call.rest = self._heed(replica.limiter, status, reply.headers, ticket)
+                call.rest = max(call.rest, self._heed(replica.limiter, status, reply.headers, ticket))
                 raw = self._without_keys(await reply.read())
             if status < HTTPStatus.MULTIPLE_CHOICES:
                 replica.limiter.succeeded(ticket)
@@ -235,7 +249,7 @@ class HttpModel:
         async def next_try() -> Answer:
             if made:
                 raise made.pop()
-            return await self._try(call)
+            return await self._round(call)
 
         async def wait(seconds: float) -> None:
             began = time.monotonic()
