@@ -446,8 +446,12 @@ async def open_engine(
             hint = nearest(step, prompts.names)
             raise UserError(f"there is no step '{step}'.{hint}", where=str(study.root / "config.yaml"))
     ledger = Ledger(study.ledger)
-    for left in study.shards if study.is_locked else ():  # a run on many machines was killed, and does not go on
-        ledger.absorb(left)
+    try:
+        for left in study.shards if study.is_locked else ():  # a run on many machines was killed, and does not go on
+            await ledger.absorb(left)
+    except BaseException:
+        await ledger.close()
+        raise
     engine = Engine(config, prompts, ledger, folder=study.root, export_only=export_only)
     try:
         if ray is not None:
