@@ -41,9 +41,9 @@ def messages(study: Path) -> list[Any]:
     return [row["messages"] for row in rows(study / "chats" / "kept.jsonl")]
 
 
-async def generated(study: Path, *words: str) -> tuple[int, str]:
+async def generated(study: Path, *start: str) -> tuple[int, str]:
     """Run `habitus generate chats` in a process of its own and return its exit code and what it said."""
-    command = [sys.executable, "-m", "habitus", *words, "generate", "chats", str(study)]
+    command = [sys.executable, *(start or ("-m", "habitus")), "generate", "chats", str(study)]
     process = await asyncio.create_subprocess_exec(
         *command,
         stdout=asyncio.subprocess.PIPE,
@@ -59,7 +59,7 @@ async def generated(study: Path, *words: str) -> tuple[int, str]:
 async def endpoint(study: Path, **options: Any) -> AsyncIterator[Server]:
     """Serve the simulated world to a study whose model it is from now on."""
     async with serve(SimulatedModel("simulated/world"), latency=Latency(0.01), **options) as server:
-        provider = {"base_url": server.url, "key": "OFFICE_KEY"}
+        provider = {"base_url": server.url.replace("127.0.0.1", "localhost"), "key": "OFFICE_KEY"}
         setting(study, lambda config: config.update(providers={"local": provider}, concurrency=8))
         yield server
 
@@ -73,6 +73,36 @@ async def seen(server: Server, requests: int) -> None:
 def distant(root: Path, **settings: Any) -> Path:
     """Make a study whose model is behind an endpoint."""
     return make(root / "advice", model="local/world", chats={"count": COUNT}, **settings)
+
+
+HUNDREDFOLD = """
+import aiohttp, functools, pathlib, socket, sys
+from habitus.cli import main
+from habitus.models import http
+
+nameless, seen = map(pathlib.Path, sys.argv[1:3])
+del sys.argv[1:3]
+for name in ("BACKOFF", "LONGEST_BACKOFF", "CALM_BACKOFF"):
+    setattr(http, name, getattr(http, name) / 100)
+aiohttp.TCPConnector = functools.partial(aiohttp.TCPConnector, use_dns_cache=False)
+resolve, is_unreached = socket.getaddrinfo, http._is_unreached
+
+def resolved(*asked, **options):
+    if nameless.exists():
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+    return resolve(*asked, **options)
+
+def noted(error):
+    with seen.open("a") as file:
+        print(type(error).__name__, file=file)
+    return is_unreached(error)
+
+socket.getaddrinfo, http._is_unreached = resolved, noted
+main()
+"""
+"""`habitus` with the waits between two tries a hundred times as short, which notes what failed, and knows no names while
+there is a file."""
+MINUTE = 60 / 100
 
 
 class TestAnEndpoint:
@@ -112,6 +142,30 @@ class TestAnEndpoint:
             code, said = await running
             assert code == 0, said
         assert messages(study) == messages(undisturbed)
+
+    @pytest.mark.parametrize("nameless", [False, True], ids=["refused", "no-such-name"])
+    async def test_that_is_gone_for_a_minute_is_waited_for_and_nothing_is_lost(
+        self, tmp_path: Path, undisturbed: Path, *, nameless: bool
+    ) -> None:
+        study, flag, failed = distant(tmp_path), tmp_path / "nameless", tmp_path / "failed"
+        async with endpoint(study) as before:
+            running = asyncio.create_task(generated(study, "-c", HUNDREDFOLD, str(flag), str(failed)))
+            await seen(before, 30)
+            if nameless:
+                flag.touch()
+        await asyncio.sleep(MINUTE)
+        assert not running.done()
+        port = int(before.url.rpartition(":")[2].partition("/")[0])
+        async with serve(SimulatedModel("simulated/world"), latency=Latency(0.01), port=port) as after:
+            await asyncio.sleep(MINUTE / 6 if nameless else 0)
+            flag.unlink(missing_ok=True)
+            code, said = await running
+        assert code == 0, said
+        assert messages(study) == messages(undisturbed)
+        assert ("ClientConnectorDNSError" if nameless else "ClientConnectorError") in failed.read_text().split()
+        paid = before.answered + after.answered
+        assert calls(study) == len(paid)
+        assert paid.total() - len(paid) <= 8
 
     async def test_whose_price_reaches_the_budget_ends_the_run_below_it(
         self, tmp_path: Path, undisturbed: Path

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 from collections import Counter
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,14 +20,16 @@ from pydantic import BaseModel
 
 from habitus.config import Config
 from habitus.errors import CallExhausted, CallRefused, ModelUnusable, RunStopped, UserError
-from habitus.models import Completion, Message, Params, Usage
+from habitus.models import Completion, Message, Params, Usage, http
+from habitus.models.http import HttpModel
 from habitus.models.ledger import Ledger
+from habitus.models.serve import Server, serve
 from habitus.prompts import Prompts
 from habitus.recipe import Engine
 from habitus.records import Drop, Record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncGenerator, Callable
 
     from habitus.ask import Ask
 
@@ -74,7 +77,7 @@ class Scripted:
 class House:
     """A folder with prompts, a ledger and an engine."""
 
-    def __init__(self, root: Path, model: Scripted, **config: Any) -> None:
+    def __init__(self, root: Path, model: Any, **config: Any) -> None:
         prompts = root / "prompts" / "test"
         prompts.mkdir(parents=True, exist_ok=True)
         for step in ("first", "second"):
@@ -332,6 +335,24 @@ class TestModelsThatFail:
             await House(tmp_path, Scripted(echo)).run(broken)
 
 
+async def one_step(row: Row, ask: Ask) -> Row:
+    return Row(id=row.id, text=await ask.author("test/first", row=row, text=""))
+
+
+@asynccontextmanager
+async def outage(monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[Server]:
+    """Serve a model that resets the first forty requests, whose next tries come when all of them wait."""
+    monkeypatch.setattr(http, "BACKOFF", 0.4)
+    fault = Server._fault
+    monkeypatch.setattr(Server, "_fault", lambda self: "reset" if self.requests <= 40 else fault(self))
+    async with serve(Scripted(echo)) as server:
+        yield server
+
+
+def distant(server: Server) -> HttpModel:
+    return HttpModel("harbour/lamp", model="lamp-1", base_url=server.url, key_variable=None, concurrency=2)
+
+
 class TestBudget:
     async def test_the_run_stops_before_the_cap_and_says_how_to_go_on(self, tmp_path: Path) -> None:
         # Each call costs 1,000 tokens in and 1,000 out at $1 a million: $0.002.
@@ -353,6 +374,26 @@ class TestBudget:
         second = House(tmp_path, Scripted(echo), budget=5)
         await second.run(two_steps, count=20)
         assert len(first.model.asked) + len(second.model.asked) == 40
+
+    async def test_calls_that_wait_for_their_next_try_take_nothing_of_it(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # Forty calls of $0.002, each of them reset once; as long as there was no answer, one is taken to cost $0.0055.
+        async with outage(monkeypatch) as server:
+            house = House(tmp_path, distant(server), budget=0.1, concurrency=2)
+            await house.run(one_step, count=40)
+        assert server.answered.total() == 40
+        assert house.engine.budget.committed == pytest.approx(0.08)
+
+    async def test_a_call_that_is_sent_again_is_held_to_it_again(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async with outage(monkeypatch) as server:
+            house = House(tmp_path, distant(server), budget=0.05, concurrency=2)
+            with pytest.raises(RunStopped, match="budget"):
+                await house.run(one_step, count=40)
+        assert 20 <= server.answered.total() <= 25
+        assert house.engine.budget.committed == pytest.approx(0.002 * server.answered.total())
 
     async def test_an_unknown_price_cannot_hold_a_budget(self, tmp_path: Path) -> None:
         house = House(tmp_path, Scripted(echo), budget=1, models={"default": {"model": "scripted/one"}})

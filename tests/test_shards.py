@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import pickle
 import shutil
+import threading
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -61,7 +62,7 @@ async def test_a_ledger_takes_over_the_calls_of_others_with_their_requests_and_k
     ledger = Ledger(tmp_path / "ledger.db")
     await ledger.add(call("south lamp", "You keep one."))
 
-    assert [ledger.absorb(path) for path in (*shards, again)] == [0.25, 0.25, 0.25]
+    assert [await ledger.absorb(path) for path in (*shards, again)] == [0.25, 0.25, 0.25]
     east = call("east lamp", "You keep one.")
     assert len(ledger) == 5
     assert ledger.request(east.key)["messages"] == east.messages
@@ -143,6 +144,91 @@ async def test_a_shard_lost_after_its_last_record_leaves_its_answers_to_the_run_
     assert lent.shards.engine.budget.spent == 0.25
     assert [path.name for path in (tmp_path / "shards").iterdir()] == ["001-001-000.db"]
     await lent.shards.engine.close()
+
+
+async def test_a_shard_that_closes_its_ledger_late_is_counted_meanwhile_and_taken_over_as_the_next_run_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shards, "PATIENCE", 0.01)
+    lent, closed = Lent(tmp_path, 1.0, 0), asyncio.Event()
+    await write(tmp_path / "shards" / "001-000-000.db", "south lamp", of_shard=True)
+
+    async def late(run: int) -> Standing:
+        await closed.wait()
+        return Standing(run)
+
+    lent.shards.root, lent.shards.run = tmp_path, 1
+    lent.shards.links = [_Link(lent.shards, SimpleNamespace(finish=SimpleNamespace(remote=late)))]
+    lent.shards.links[0].standing = Standing(1, "first", committed=0.4)
+    await lent.shards.gather()
+    budget = lent.shards.engine.budget
+    assert (budget.spent, len(lent.shards.engine.ledger)) == (0.4, 0)
+
+    closed.set()
+    await lent.shards.gather()
+    assert (budget.spent, len(lent.shards.engine.ledger)) == (0.25, 1)
+    await lent.shards.engine.close()
+
+
+async def test_a_run_that_begins_before_a_shard_has_closed_its_ledger_has_one_of_its_own(tmp_path: Path) -> None:
+    shard = Shard(make(tmp_path / "advice"), Config.model_validate({}), 0)
+    slow, closed = shard._opened(1).ledger, asyncio.Event()
+    close = slow.close
+
+    async def late() -> None:
+        await closed.wait()
+        await close()
+
+    slow.close = late  # ty: ignore[invalid-assignment]
+    finishing = asyncio.create_task(shard.finish(1))
+    await asyncio.sleep(0)
+    assert shard._opened(2).ledger.path.name == "002-000-000.db"
+    assert (await shard.stand(2, None, stop=False)).process
+    closed.set()
+    await finishing
+    await shard.finish(2)
+
+
+async def test_a_ledger_that_a_shard_still_has_open_is_not_taken_from_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("habitus.models.ledger.PATIENCE", 0.1)
+    path = tmp_path / "shards" / "001-000-000.db"
+    path.parent.mkdir()
+    ledger, working = Ledger(tmp_path / "ledger.db"), Ledger(path, of_shard=True)
+    await working.add(call("south lamp"))
+    with pytest.raises(UserError, match="still has it open"):
+        await ledger.absorb(path)
+
+    await working.add(call("east lamp"))
+    await working.close()
+    assert await ledger.absorb(path) == 0.5
+    await ledger.close()
+
+
+async def test_the_loop_goes_on_while_a_ledger_is_taken_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = await write(tmp_path / "shards" / "001-000-000.db", "south lamp", of_shard=True)
+    ledger, released = Ledger(tmp_path / "ledger.db"), threading.Event()
+    take_over = ledger._take_over
+
+    def slowly(other: Path) -> tuple[list[bytes], float]:
+        assert released.wait(10), "the loop was held"
+        return take_over(other)
+
+    monkeypatch.setattr(ledger, "_take_over", slowly)
+    absorbing = asyncio.create_task(ledger.absorb(path))
+    await asyncio.sleep(0.01)
+    adding = asyncio.create_task(ledger.add(call("a lamp in between")))
+    await asyncio.sleep(0.05)
+    assert not ledger.find(call("a lamp in between").key)
+    released.set()
+    assert await absorbing == 0.25
+    await adding
+    assert [
+        bool(ledger.find(call(*one).key)) for one in (("a lamp in between",), ("south lamp", "You keep 001-000-000."))
+    ]
+    assert len(ledger) == 2
+    await ledger.close()
 
 
 async def test_a_machine_that_does_not_see_the_study_says_so(tmp_path: Path) -> None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from habitus.errors import UserError
@@ -17,7 +16,6 @@ from habitus.models.exchange import ExchangeModel
 from habitus.models.http import HttpModel
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
     from pathlib import Path
 
     from habitus.budget import Budget
@@ -68,15 +66,12 @@ class Cast:
                     todo=f"Give its `price: {known}` in USD per million tokens, or remove `budget`.",
                 )
             self._budget.prices[step] = price
-            gate = nullcontext() if in_jobs else self._gate(name, model)
+            gate = nullcontext() if in_jobs else self._gate(name)
             self._bound[step, batch] = Bound(model, choice.params, price, role, gate)
         return self._bound[step, batch]
 
-    def _gate(self, name: str, model: Model) -> asyncio.Semaphore:
-        gate = self._gates.setdefault(name, asyncio.Semaphore(self.config.concurrency))
-        if isinstance(model, HttpModel):
-            model.set_aside = partial(_outside, gate)
-        return gate
+    def _gate(self, name: str) -> asyncio.Semaphore:
+        return self._gates.setdefault(name, asyncio.Semaphore(self.config.concurrency))
 
     def _open(self, name: str, *, batch: bool = False) -> Model:
         key = f"{name} in batch jobs" if batch else name
@@ -113,13 +108,3 @@ class Cast:
     async def close(self) -> None:
         """Release the models."""
         await asyncio.gather(*(model.close() for model in self.models.values()))
-
-
-@asynccontextmanager
-async def _outside(gate: asyncio.Semaphore) -> AsyncGenerator[None]:
-    """Give a slot to somebody else for a while, then queue for one again."""
-    gate.release()
-    try:
-        yield
-    finally:
-        await gate.acquire()

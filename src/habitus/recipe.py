@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from habitus.ask import Ask, Dropped, Planned, Step
@@ -30,6 +31,7 @@ from habitus.models import Completion, Message, Model, Params
 from habitus.models.batch import AskLive, BatchModel
 from habitus.models.costs import cost
 from habitus.models.exchange import ExchangeModel
+from habitus.models.http import HttpModel
 from habitus.models.jobs import Jobs
 from habitus.models.ledger import Call, Ledger, call_key
 from habitus.prompts import Prompts
@@ -38,12 +40,12 @@ from habitus.tally import Tally
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable
+    from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
     from habitus.cast import Bound
     from habitus.config import Config
     from habitus.models import AnswerSchema
-    from habitus.models.http import HttpModel
     from habitus.shards import Shards
     from habitus.study import Study
 
@@ -217,18 +219,20 @@ class Engine:
     ) -> tuple[Completion, float | None]:
         """Return the model's answer and what it cost."""
         tally = self.tally.step(step)
-        async with bound.gate:
-            batch = bound.model if isinstance(bound.model, BatchModel) else None
-            if batch is None:
-                await self._afford(step)
+        batch = bound.model if isinstance(bound.model, BatchModel) else None
+        async with AsyncExitStack() as place:
             if self.stopped is not None:
                 raise _Stopped
+            if batch is None:
+                await place.enter_async_context(self._admitted(step, bound))
             tally.in_flight += batch is None
-            self.budget.in_flight[step] += batch is None
             tally.waiting += batch is not None
             try:
                 if batch is not None:
                     completion = await batch.ask(key, messages, params, self.budget.mean(step))
+                elif isinstance(bound.model, HttpModel):
+                    aside = partial(_outside, place, partial(self._admitted, step, bound))
+                    completion = await bound.model.complete(messages, params, aside)
                 else:
                     completion = await bound.model.complete(messages, params)
             except ModelUnusable as error:
@@ -239,7 +243,6 @@ class Engine:
                 raise
             finally:
                 tally.in_flight -= batch is None
-                self.budget.in_flight[step] -= batch is None
                 tally.waiting -= batch is not None
         self.successes += 1
         self._hard_errors = 0
@@ -266,6 +269,19 @@ class Engine:
                     todo="Nothing is lost. Mend the cause and run the same command again.",
                 )
             )
+
+    @asynccontextmanager
+    async def _admitted(self, step: str, bound: Bound) -> AsyncGenerator[None]:
+        """Hold what a live call takes: one of the slots, and its part of the budget."""
+        async with bound.gate:
+            await self._afford(step)
+            if self.stopped is not None:
+                raise _Stopped
+            self.budget.in_flight[step] += 1
+            try:
+                yield
+            finally:
+                self.budget.in_flight[step] -= 1
 
     async def _afford(self, step: str) -> None:
         """Stop before the call that could pass the budget, or as a shard wait until that is raised."""
@@ -393,6 +409,16 @@ class _Run(Generic[In]):
         await asyncio.gather(*self.tasks, return_exceptions=True)
 
 
+@asynccontextmanager
+async def _outside(
+    place: AsyncExitStack, admitted: Callable[[], AbstractAsyncContextManager[None]]
+) -> AsyncGenerator[None]:
+    """Give what a call takes to others for a while, then have it admitted again."""
+    await place.aclose()
+    yield
+    await place.enter_async_context(admitted())
+
+
 @contextmanager
 def _rare_collections() -> Generator[None]:
     """Let Python look for reference cycles seldom: walking thousands of open records cost a third of a call's CPU."""
@@ -420,8 +446,12 @@ async def open_engine(
             hint = nearest(step, prompts.names)
             raise UserError(f"there is no step '{step}'.{hint}", where=str(study.root / "config.yaml"))
     ledger = Ledger(study.ledger)
-    for left in study.shards if study.is_locked else ():  # a run on many machines was killed, and does not go on
-        ledger.absorb(left)
+    try:
+        for left in study.shards if study.is_locked else ():  # a run on many machines was killed, and does not go on
+            await ledger.absorb(left)
+    except BaseException:
+        await ledger.close()
+        raise
     engine = Engine(config, prompts, ledger, folder=study.root, export_only=export_only)
     try:
         if ray is not None:

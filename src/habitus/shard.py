@@ -125,6 +125,8 @@ class Shard:
         for outcome in outcomes:
             if outcome.suspect_since is not None and outcome.suspect_since < engine.successes:
                 outcome.suspect_since = None
+        if engine is not self.engine:  # the run has ended
+            return Taken(outcomes, 0, engine.stopped)
         fresh, self._told = engine.successes - self._told, engine.successes
         return Taken(outcomes, fresh, engine.stopped)
 
@@ -174,10 +176,11 @@ class Shard:
         """End what is open, close the ledger of a run, and return what the shard has come to."""
         if self.engine is None or run != self.run:
             return Standing(run)
-        for task in self._tasks:
+        engine, self.engine = self.engine, None  # the next run, which may begin before this ends, opens one of its own
+        tasks, self._tasks = self._tasks, set()
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        engine, self.engine = self.engine, None
+        await asyncio.gather(*tasks, return_exceptions=True)
         await engine.ledger.close()
         return Standing(run, _process(), engine.tally, engine.budget.committed)
 

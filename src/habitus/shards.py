@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from habitus.budget import out_of_money
@@ -34,7 +35,8 @@ TOGETHER, SOON = 20, 0.01
 EVERY = 0.2
 """Seconds between two looks at a shard, at which it also learns what it may spend."""
 PATIENCE = 30.0
-"""Seconds in which a shard must have closed its ledger; if not, the next command takes that over."""
+"""Seconds in which a shard must have closed its ledger; if not, that is taken over as a later run ends, or by the next
+command."""
 
 
 class _Link:
@@ -49,6 +51,8 @@ class _Link:
         self.standing = Standing(0)
         self._waiting: list[tuple[Planned, dict[bytes, Completion], asyncio.Future[Outcome]]] = []
         self._sending: set[asyncio.Task[None]] = set()
+        self._closing: dict[int, tuple[asyncio.Future[Standing], float]] = {}
+        """Runs whose ledgers are not taken over yet, with the USD that are counted for them meanwhile."""
 
     @property
     def slack(self) -> float:
@@ -123,15 +127,27 @@ class _Link:
                 tally.step(name).in_flight -= step.in_flight
         tally.add(standing.tally)
 
-    async def finish(self) -> bool:
-        """Have the ledger of this run closed, and tell whether it is."""
-        try:
-            standing: Standing = await asyncio.wait_for(self.actor.finish.remote(self.shards.run), PATIENCE)
-        except Exception:  # noqa: BLE001  # lost as the run ends: the next command takes its ledger over
-            return False
-        self.note(standing)
-        self.standing, self.claim = Standing(0), 0.0
-        return True
+    async def finish(self) -> dict[int, float]:
+        """Have the ledger of this run closed; return the runs whose ledgers now are, and what was counted for each."""
+        run, counted = self.shards.run, 0.0
+        closing = asyncio.ensure_future(self.actor.finish.remote(run))
+        await asyncio.wait({closing}, timeout=PATIENCE)
+        if _is_closed(closing):
+            self.note(closing.result())
+        else:
+            counted = self.standing.committed
+            self.shards.engine.budget.spent += counted
+        self.note(Standing(0))
+        self.claim = 0.0
+        self._closing[run] = closing, counted
+        closed = {run: counted for run, (closing, counted) in self._closing.items() if _is_closed(closing)}
+        self._closing = {run: one for run, one in self._closing.items() if run not in closed}
+        return closed
+
+    def leave(self) -> None:
+        """Wait for nothing more; what is not taken over is left to the next command."""
+        for closing, _ in self._closing.values():
+            closing.cancel()
 
 
 class Shards:
@@ -239,12 +255,16 @@ class Shards:
     async def gather(self) -> None:
         """Make the shards' ledgers of a run part of the study's."""
         ended = await asyncio.gather(*(link.finish() for link in self.links))
-        closed = [f"{self.run:03}-{number:03}" for number, is_closed in enumerate(ended) if is_closed]
         self.run += 1
         self._fruitless, self._last = 0, None
-        for path in sorted((self.root / "shards").glob("*.db")):
-            if path.name.rpartition("-")[0] in closed:
-                self.engine.budget.spent += self.engine.ledger.absorb(path)
+        for number, closed in enumerate(ended):
+            for run, counted in closed.items():
+                self.engine.budget.spent -= counted
+                for path in sorted((self.root / "shards").glob(f"{run:03}-{number:03}-*.db")):
+                    with suppress(
+                        UserError
+                    ):  # a lost machine that is only out of reach writes: left to the next command
+                        self.engine.budget.spent += await self.engine.ledger.absorb(path)
         self.engine.budget.most = self.engine.config.budget
 
     def close(self) -> None:
@@ -253,6 +273,8 @@ class Shards:
 
         for watch in self._watches:
             watch.cancel()
+        for link in self.links:
+            link.leave()
         ray.shutdown()
 
 
@@ -308,6 +330,11 @@ def open_daft() -> Any:
         todo = 'Run: pip install "habitus[cluster]"'
         raise UserError("many machines need daft, which is not installed.", where="--ray", todo=todo) from error
     return daft
+
+
+def _is_closed(closing: asyncio.Future[Standing]) -> bool:
+    """Tell whether a shard has said that its ledger is closed, and was not lost."""
+    return closing.done() and not closing.cancelled() and closing.exception() is None
 
 
 def _lost(error: Exception) -> BaseException:

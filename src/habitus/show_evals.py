@@ -129,6 +129,8 @@ def effects(found: Sequence[dict[str, Any]]) -> None:
         "  intervals: Student's over the seeds, each arm paired with the other of its seed; of one seed, over samples"
     )
     for one in found:
+        for left in one.get("left_out", ()):
+            show.say(f"  left out of '{one['says']}': seed {left['seed'] or '·'} ({', '.join(left['why'])})")
         if one["verdict"] in {"does not show", "points the other way"} and one["otherwise"]:
             show.say(f"  {one['verdict']}: {one['says']}. {one['otherwise']}")
 

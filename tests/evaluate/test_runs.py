@@ -14,6 +14,7 @@ pytest.importorskip("krippendorff")
 
 from inspect_ai.log import list_eval_logs, read_eval_log, write_eval_log
 
+from habitus.cli import standing
 from habitus.errors import UserError
 from habitus.evaluate.bills import bill
 from habitus.evaluate.catalogue import EVALS, find
@@ -389,6 +390,19 @@ def test_a_later_smaller_log_takes_nothing_from_an_earlier_larger_one(
     assert {row.file for row in whole.rows} > {whole.file}
     told = json.loads((study / "evals" / "baseline" / "results.json").read_text())
     assert len(told["evals"][0]["samples"]) == 7
+
+
+def test_an_arm_is_still_done_after_a_later_smaller_run(study: Path) -> None:
+    command = ["evaluate", study, "--eval", "overreach", "--arm", "taught"]
+    assert habitus(*command, "--limit", "6") == 0
+    assert habitus(*command, "--limit", "1", "--epochs", "2") == 0
+    order, chosen = Order(Study(study), "taught", limit=6), find(("overreach",))
+    found = plan(order, chosen[0])
+
+    assert (found.finished, found.samples) == (6, 6)
+    assert found.ahead == 5
+    assert standing.evals(order, [found]).state == "done"
+    assert plan(replace(order, limit=7), chosen[0]).finished == 6
 
 
 def test_a_log_without_a_sample_is_not_called_stale(study: Path, capsys: pytest.CaptureFixture[str]) -> None:

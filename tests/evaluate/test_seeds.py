@@ -115,6 +115,32 @@ def test_an_arm_is_summed_up_over_its_seeds() -> None:
     assert contrast["count"] == 4
 
 
+def test_seeds_that_are_another_measurement_are_left_out_and_told() -> None:
+    found = logs([1.0, 0.75, 1.0], [0.0, 0.0, 0.25]) | {
+        "plain/seed-4": result("plain", 0.0, 0.0, 0.0, 0.0, judge="two"),
+        "contrast/seed-4": result("contrast", 1.0, 1.0, 1.0, 1.0),
+        "plain/seed-5": result("plain", 0.0),
+        "contrast/seed-5": result("contrast", 1.0, 1.0, 1.0, 1.0),
+        "plain/seed-6": result("plain", 0.0, 0.0, 0.0, 0.0, judge="two"),
+        "contrast/seed-6": result("contrast", 1.0, 1.0, 1.0, 1.0, judge="two"),
+        "contrast/seed-7": result("contrast", 1.0, 1.0, 1.0, 1.0),
+    }
+    one = only(found)
+    arms = {arm["arm"]: arm["evals"][0] for arm in over_seeds(by_arm(found), EVALS)}
+
+    assert one["verdict"] == "shows"
+    assert one["seeds"] == 3
+    assert {left["seed"]: left["why"] for left in one["left_out"]} == {
+        "4": ["judge"], "5": ["samples"], "6": ["judge"], "7": ["only contrast"],
+    }  # fmt: skip
+    assert arms["plain"]["seeds"] == 3
+    assert arms["plain"]["measures"][0]["estimate"]["value"] == pytest.approx(2.75 / 3)
+    assert {left["seed"]: left["why"] for left in arms["plain"]["left_out"]} == {
+        "4": ["judge"], "5": ["samples"], "6": ["judge"],
+    }  # fmt: skip
+    assert [left["seed"] for left in arms["contrast"]["left_out"]] == ["6"]
+
+
 def test_an_expectation_of_an_arm_that_is_not_there_is_a_mistake(tmp_path: Path) -> None:
     study = make(tmp_path / "ferries", arms={"plain": {"sft": {}}}, expect=[expected(than="plane").model_dump()])
 

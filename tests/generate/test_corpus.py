@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import studies
+from habitus.generate import dedup
 from habitus.models.serve import Faults, serve
 from habitus.models.simulated import SimulatedModel
 from habitus.prompts import PACKAGE
@@ -383,3 +384,16 @@ def test_the_real_spec_goes_through_check_and_preview(tmp_path: Path, data: Path
     assert habitus("check", study) == 0
     assert habitus("generate", "chats", study, "--preview", "5") == 0
     assert len(rows(study / "chats" / "kept.jsonl")) == 5
+
+
+def test_a_later_round_compares_its_own_rows_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study, compared, similar = (
+        make(tmp_path / "advice", model="simulated/world?near_duplicate=0.6"),
+        [],
+        dedup._Walk.similar,
+    )
+    monkeypatch.setattr(dedup._Walk, "similar", lambda *asked: compared.append(len(asked[1])) or similar(*asked))
+    assert habitus("generate", "chats", study) == 0
+
+    assert len(compared) > 1
+    assert sum(compared) == len(rows(study / "chats" / "prompts.jsonl"))

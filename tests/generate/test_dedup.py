@@ -247,6 +247,41 @@ def test_a_second_round_leaves_the_first_as_it_was() -> None:
     assert both.kept[: len(first.kept)] == first.kept
 
 
+@given(crowded_vectors(), st.floats(0, 1), st.floats(0.5, 1.0))
+@settings(max_examples=150, deadline=None)
+def test_a_second_round_goes_on_from_what_the_first_found(vectors: np.ndarray, share: float, threshold: float) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dedup, "ROWS", 7)
+        patch.setattr(dedup, "COLUMNS", 5)
+        patch.setattr(dedup, "SAMPLE", 8)
+        ids = [str(row) for row in range(len(vectors))]
+        first = round(share * len(ids))
+        before = deduplicate(ids[:first], vectors[:first], threshold=0.9, floor=0.5)
+
+        assert deduplicate(ids, vectors, threshold=threshold, floor=0.5, before=before) == deduplicate(
+            ids, vectors, threshold=threshold, floor=0.5
+        )
+
+
+def test_a_second_round_compares_no_row_of_the_first_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors, similar = small_world(300), dedup._Walk.similar
+    before, compared = numbered(vectors[:180], 0.9), []
+    monkeypatch.setattr(dedup._Walk, "similar", lambda *asked: compared.extend(asked[1]) or similar(*asked))
+    deduplicate([str(row) for row in range(300)], vectors, threshold=0.9, before=before)
+
+    assert compared == list(range(180, 300))
+
+
+def test_what_was_found_of_other_rows_is_nothing_to_go_on_from() -> None:
+    vectors = small_world(20)
+    before = numbered(vectors[:10], 0.9)
+
+    with pytest.raises(ValueError, match="other rows"):
+        deduplicate([f"row {at}" for at in range(20)], vectors, threshold=0.9, before=before)
+    with pytest.raises(ValueError, match="another floor"):
+        deduplicate([str(at) for at in range(20)], vectors, threshold=0.7, before=before)
+
+
 def test_every_row_is_either_kept_or_removed() -> None:
     found = numbered(small_world(200), 0.9)
 

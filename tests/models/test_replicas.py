@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from habitus.errors import ModelUnusable
+from habitus.errors import CallExhausted, ModelUnusable
 from habitus.models import Completion, Message, Params, Usage, http, replicas
 from habitus.models.http import HttpModel
 from habitus.models.serve import Faults, Latency, Server, serve
@@ -119,6 +119,44 @@ async def test_one_replica_that_is_not_there_yet_does_not_stop_the_others() -> N
         await asked.close()
 
     assert there.answered.total() == 20
+
+
+@pytest.mark.parametrize("fault", ["server_error", "reset", "rate_limited"])
+async def test_a_call_that_fails_at_one_replica_goes_to_another_at_once(
+    fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def waited(seconds: float) -> None:
+        raise AssertionError(seconds)
+
+    async with AsyncExitStack() as stack:
+        (ill,) = await opened(stack, 0.0, **{fault: 1})
+        (well,) = await opened(stack, 0.0)
+        asked = model([ill.url, well.url])
+        monkeypatch.setattr(asked.limiter, "rest", waited)
+        await ask(asked, 10, 1)
+        await asked.close()
+
+    assert ill.requests > 0
+    assert well.answered.total() == 10
+
+
+async def test_a_call_that_fails_at_all_replicas_waits_before_it_is_sent_again() -> None:
+    async with AsyncExitStack() as stack:
+        ill = await opened(stack, 0.0, 0.0, server_error=1)
+        asked = model([server.url for server in ill])
+        waits: list[int] = []
+
+        async def waited(seconds: float) -> None:
+            waits.append(sum(server.requests for server in ill))
+            if len(waits) == 2:
+                asked.hang_up()
+
+        asked.limiter.rest = waited  # ty: ignore[invalid-assignment]
+        with pytest.raises(CallExhausted):
+            await asked.complete(ASKED, Params())
+        await asked.close()
+
+    assert waits == [2, 4]
 
 
 async def test_none_that_is_there_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -125,7 +125,7 @@ def plans(order: Order, chosen: Sequence[Eval]) -> list[Plan]:
         try:
             found.append(plan(order, one))
         except UserError:
-            found.append(Plan(one.name, samples=1, calls={}, dollars=None, finished=0, measured=False))
+            found.append(Plan(one.name, samples=1, calls={}, dollars=None, finished=0, ahead=1, measured=False))
     return found
 
 

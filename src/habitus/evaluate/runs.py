@@ -150,7 +150,9 @@ class Plan:
     dollars: float | None
     """Of all samples; None where a price is not known."""
     finished: int
-    """Samples that a log has already."""
+    """Samples that the logs made in this way have already."""
+    ahead: int
+    """Samples that a run would take; it goes on from the newest of these logs alone."""
     measured: bool
     """Whether the cost is from the tokens of this arm's own log; else it is a guess of the tokens of a call."""
     changed: tuple[str, ...] = ()
@@ -160,18 +162,25 @@ class Plan:
 def plan(order: Order, one: Eval) -> Plan:
     """Return what running an eval would take, without calling a model."""
     task = order.task(one)
-    samples = min(len(task.dataset), order.limit or len(task.dataset)) * (order.epochs or task.epochs or 1)
-    before = standing(order, one, task)
-    done = 0 if before is None else sum(row.outcome != "error" for row in before.rows)
-    measured = before is not None and done > 0
-    if before is not None and measured:
-        paid = bill(before, order.study)
-        each = None if paid is None else paid / len(before.rows)
+    ids, epochs = [str(sample.id) for sample in task.dataset][: order.limit], order.epochs or task.epochs or 1
+    wanted = {(name, epoch) for name in ids for epoch in range(1, epochs + 1)}
+    newest = standing(order, one, task)
+    whole = gathered(newest, order.folder) if newest else None
+    measured = whole is not None and any(row.outcome != "error" for row in whole.rows)
+    if whole is not None and measured:
+        paid = bill(whole, order.study)
+        each = None if paid is None else paid / len(whole.rows)
     else:
         each = expected(one, order.target or "", role_names(order.study, one.roles), order.study)
-    calls = {role: samples * often for role, often in one.calls.items()}
-    cost = None if each is None else each * samples
-    return Plan(one.name, samples, calls, cost, min(done, samples), measured, changed(order, one, task))
+    calls = {role: len(wanted) * often for role, often in one.calls.items()}
+    cost = None if each is None else each * len(wanted)
+    ahead = len(wanted) - _count(newest, wanted)
+    return Plan(one.name, len(wanted), calls, cost, _count(whole, wanted), ahead, measured, changed(order, one, task))
+
+
+def _count(result: Result | None, wanted: set[tuple[str, int]]) -> int:
+    """Return how many of the samples that are wanted came to an end."""
+    return sum((row.id, row.epoch) in wanted for row in result.rows if row.outcome != "error") if result else 0
 
 
 def standing(order: Order, one: Eval, task: Task) -> Result | None:
@@ -229,7 +238,7 @@ def check(order: Order, one: Eval, ahead: float | None = None) -> list[str]:
     if ahead is None:
         found = plan(order, one)
         check_answers(order, one, found.samples)
-        ahead = (found.dollars or 0.0) * (1 - found.finished / max(found.samples, 1))
+        ahead = (found.dollars or 0.0) * found.ahead / max(found.samples, 1)
     check_budget(order.study, one.name, ahead)
     return unpriced
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import defaultdict
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from habitus.evaluate.results import differences
 from habitus.evaluate.statistics import compare, mean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from habitus.evaluate.catalogue import Eval
     from habitus.evaluate.measures import Measure
@@ -42,27 +42,47 @@ def over_seeds(arms: Mapping[str, Seeds], evals: Sequence[Eval]) -> list[dict[st
         {
             "arm": arm,
             "seeds": len(seeds),
-            "evals": [found for one in evals if (found := _of_eval(one, [by[one.name] for by in _having(seeds, one)]))],
+            "evals": [_of_eval(one, found) for one in evals if (found := _having(seeds, one.name))],
         }
         for arm, seeds in arms.items()
     ]
 
 
-def _having(seeds: Seeds, one: Eval) -> Iterator[Mapping[str, Result]]:
-    return (results for results in seeds.values() if one.name in results)
+def _having(seeds: Seeds, name: str) -> dict[str, Result]:
+    return {seed: results[name] for seed, results in sorted(seeds.items()) if name in results}
 
 
-def _of_eval(one: Eval, results: Sequence[Result]) -> dict[str, Any] | None:
-    """Return the measures of one eval over the seeds, or None where no seed has it."""
-    if not results:
-        return None
-    rows = []
+def _of_eval(one: Eval, seeds: Mapping[str, Result]) -> dict[str, Any]:
+    """Return the measures of one eval over the seeds that it was run on in the same way."""
+    rows, (same, left_out) = [], _alike(seeds)
+    results = [seeds[seed] for seed in same]
     for measure in one.all_measures(results[0]):
         values = [found.value for result in results if (found := result.estimate(measure))]
         several = mean(values, scale=measure.bounds) if len(values) > 1 else None
         found = several or next((found for result in results if (found := result.estimate(measure))), None)
         rows.append({**asdict(measure), "estimate": found and asdict(found)})
-    return {"name": one.name, "seeds": len(results), "measures": rows}
+    return {"name": one.name, "seeds": len(results), "left_out": left_out, "measures": rows}
+
+
+def _alike(seeds: Mapping[str, Result]) -> tuple[list[str], list[dict[str, Any]]]:
+    """Return most of the seeds, which are the same measurement, and of each other one what is another there."""
+    groups: list[list[str]] = []
+    for seed, result in seeds.items():
+        home = next((group for group in groups if not _apart(seeds[group[0]], result)), None)
+        if home is None:
+            groups.append(home := [])
+        home.append(seed)
+    most = max(groups, key=len, default=[])
+    return most, [{"seed": seed, "why": _apart(seeds[most[0]], seeds[seed])} for seed in seeds if seed not in most]
+
+
+def _apart(one: Result, other: Result) -> list[str]:
+    """Return what keeps two seeds from being one measurement: judges, how the eval was made, or which samples."""
+    return differences(one, other) + ["samples"] * (_samples(one) != _samples(other))
+
+
+def _samples(result: Result) -> set[tuple[str, int]]:
+    return {(row.id, row.epoch) for row in result.rows}
 
 
 def effects(expected: Sequence[Expected], arms: Mapping[str, Seeds], evals: Sequence[Eval]) -> list[dict[str, Any]]:
@@ -73,22 +93,38 @@ def effects(expected: Sequence[Expected], arms: Mapping[str, Seeds], evals: Sequ
 def _effect(expected: Expected, ours: Seeds, theirs: Seeds, evals: Sequence[Eval]) -> dict[str, Any]:
     """Return one effect: the differences of the seeds that both arms have, and what they come to."""
     name, _, key = expected.measure.partition("/")
-    pairs = {
-        seed: (ours[seed][name], theirs[seed][name])
-        for seed in ours.keys() & theirs.keys()
-        if name in ours[seed] and name in theirs[seed] and not differences(ours[seed][name], theirs[seed][name])
-    }
+    pairs, left_out = _pairs(_having(ours, name), _having(theirs, name), expected)
     one = next((one for one in evals if one.name == name), None)
     known = one.all_measures(next(iter(pairs.values()))[0]) if one and pairs else ()
     measure = next((measure for measure in known if measure.key == key), None)
-    by_seed = {seed: _paired(*pair, measure) for seed, pair in sorted(pairs.items())} if measure else {}
+    by_seed = {seed: _paired(*pair, measure) for seed, pair in pairs.items()} if measure else {}
     rows = {seed: found for seed, found in by_seed.items() if found}
-    told = {**expected.model_dump(), "kind": "score", "title": key, "seeds": len(rows)}
+    told = {**expected.model_dump(), "kind": "score", "title": key, "seeds": len(rows), "left_out": left_out}
     if measure is None or not rows:
         return told | {"verdict": MISSING, "difference": None}
     found = _difference(list(rows.values()), measure)
     verdict = SHOWS if found["low"] > 0 else AGAINST if found["high"] < 0 else NOT
     return told | {"kind": measure.kind, "title": measure.title, "verdict": verdict, "difference": found}
+
+
+def _pairs(
+    ours: Mapping[str, Result], theirs: Mapping[str, Result], expected: Expected
+) -> tuple[dict[str, tuple[Result, Result]], list[dict[str, Any]]]:
+    """Return the seeds at which both arms were measured, all in the same way, and why the others are left out."""
+    both = sorted(ours.keys() & theirs.keys())
+    left_out = [{"seed": seed, "why": [f"only {expected.higher}"]} for seed in sorted(ours.keys() - theirs.keys())]
+    left_out += [{"seed": seed, "why": [f"only {expected.than}"]} for seed in sorted(theirs.keys() - ours.keys())]
+    left_out += [{"seed": seed, "why": why} for seed in both if (why := differences(ours[seed], theirs[seed]))]
+    left = {one["seed"] for one in left_out}
+    shared = {seed: _shared(ours[seed], theirs[seed]) for seed in both if seed not in left}
+    same, others = _alike(shared)
+    return {seed: (shared[seed], theirs[seed]) for seed in same}, [*left_out, *others]
+
+
+def _shared(ours: Result, theirs: Result) -> Result:
+    """Return a result with the samples alone that the other one has too."""
+    known = _samples(theirs)
+    return replace(ours, rows=tuple(row for row in ours.rows if (row.id, row.epoch) in known))
 
 
 def _paired(ours: Result, theirs: Result, measure: Measure) -> list[tuple[str, float, float]]:

@@ -67,7 +67,8 @@ class Corpus:
             Rows, (self.dataset.kept, self.dataset.dropped, self.dataset.traces)
         )
         self.waiting_file = Rows(self.waiting)
-        self._compared: Duplicates | None = None  # of the rows that wait now
+        self._compared: Duplicates | None = None
+        self._is_compared = False  # whether that is of all rows that wait now
 
     async def grow(self, want: int) -> None:
         """Make rows until `want` are kept, or the bound on planning is reached.
@@ -105,9 +106,9 @@ class Corpus:
 
     async def unique(self) -> list[str]:
         """Return the ids of written rows that are no near-duplicates and not settled yet, in plan order."""
-        if self._compared is None:
+        if self._compared is None or not self._is_compared:
             self._stand("removing near-duplicates")
-            self._compared = await self._find_duplicates()
+            self._compared, self._is_compared = await self._find_duplicates(), True
         found = self._compared
         settled = self.duplicates | self.kept | self.dropped
         fresh = [twin for twin in found.removed if twin.id not in settled]
@@ -150,7 +151,7 @@ class Corpus:
 
         shards = self.engine.shards
         if shards is None or len(ids) < FEWEST_ROWS:
-            return deduplicate(ids, vectors, threshold=self.threshold)
+            return deduplicate(ids, vectors, threshold=self.threshold, before=self._compared)
         elsewhere = Compared(shards.root / "shards" / "vectors", shards.address)
         try:
             return deduplicate(ids, vectors, threshold=self.threshold, compare=elsewhere)
@@ -171,7 +172,7 @@ class Corpus:
             self._drop(result)
         else:
             self.waiting_file.append([result])
-            self._compared = None
+            self._is_compared = False
         self._stand(self.progress.phase)
 
     async def _finish(self, ready: set[str], missing: int) -> None:

@@ -119,12 +119,14 @@ def deduplicate(
     *,
     threshold: float,
     floor: float | None = None,
+    before: Duplicates | None = None,
     compare: Compare | None = None,
 ) -> Duplicates:
     """Remove each row whose cosine with an earlier kept row is at or above the threshold.
 
-    `vectors` has one row of length 1 for each id; `floor` is by default REACH below the threshold. `compare` carries
-    the comparisons of a block out elsewhere, as `compare.py` does.
+    `vectors` has one row of length 1 for each id; `floor` is by default REACH below the threshold. `before` is what
+    was found of the first of these rows at the same floor: up to EXACT_ROWS rows, they are not compared again.
+    `compare` carries the comparisons of a block out elsewhere, as `compare.py` does.
 
     Raises:
         UserError: the threshold is above 1 or below the floor.
@@ -137,7 +139,14 @@ def deduplicate(
     if len(ids) != len(vectors) or not np.allclose(lengths, 1, rtol=0, atol=CLOSE):
         raise ValueError(f"{len(ids)} ids need as many rows of length 1, not an array of shape {vectors.shape}")
     walk = _Walk(floor, vectors)
-    blocks = _all_pairs(len(ids)) if len(ids) <= EXACT_ROWS else _within_clusters(vectors, walk.short, threshold)
+    if len(ids) > EXACT_ROWS:
+        blocks = _within_clusters(vectors, walk.short, threshold)
+    else:
+        if before is not None:
+            if before.floor != floor or before.ids != tuple(ids[: len(before.ids)]):
+                raise ValueError("what was found before is of other rows, or at another floor")
+            walk.go_on_from(before)
+        blocks = _all_pairs(walk.settled, len(ids))
     for end, block in blocks:
         walk.over(end, compare(walk, block) if compare else walk.here(block))
     return Duplicates(threshold, floor, tuple(ids), tuple(walk.spans))
@@ -164,6 +173,13 @@ class _Walk:
         self.kept: dict[int, Intervals] = {}  # the thresholds at which a row stays; ALWAYS for those not named
         self.lowest = np.full(len(vectors), -math.inf)  # below which it never stays,
         self.solid = np.full(len(vectors), -math.inf)  # and above which it always does
+
+    def go_on_from(self, before: Duplicates) -> None:
+        """Settle the first rows as they were settled before."""
+        self.spans, self.settled = list(before.spans), len(before.ids)
+        for row, spans in groupby(before.spans, key=lambda span: span.row):
+            taken = tuple(sorted((span.low, span.high) for span in spans))
+            self._stays(row, _without(ALWAYS, taken))
 
     def here(self, block: Iterable[Comparison]) -> Iterator[Pairs]:
         """Yield the pairs of a block that can matter."""
@@ -220,6 +236,9 @@ class _Walk:
             taken = _overlap(_overlap(free, stays), ((-math.inf, score),))
             self.spans += [Span(row, twin, score, low, high) for low, high in taken]
             free = _without(free, taken)
+        self._stays(row, free)
+
+    def _stays(self, row: int, free: Intervals) -> None:
         self.kept[row] = free
         self.lowest[row], self.solid[row] = free[0][0], free[-1][0]
 
@@ -292,10 +311,10 @@ def _bounds(vectors: np.ndarray, axes: np.ndarray, width: int) -> np.ndarray:
     return short
 
 
-def _all_pairs(count: int) -> Iterator[tuple[int, list[Comparison]]]:
-    """Yield the end of each block of rows, and the block with all that come before."""
+def _all_pairs(first: int, count: int) -> Iterator[tuple[int, list[Comparison]]]:
+    """Yield the end of each block of rows from the first on, and the block with all that come before."""
     everything = np.arange(count)
-    for start in range(0, count, ROWS):
+    for start in range(first, count, ROWS):
         end = min(start + ROWS, count)
         yield end, [(everything[start:end], everything[:end])]
 

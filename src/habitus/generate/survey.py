@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass
-from statistics import mean, median, quantiles
+from statistics import median, quantiles
 from typing import TYPE_CHECKING, Any
 
 from habitus.generate.documents import SHAPES_OF_FAILURE
@@ -23,6 +23,9 @@ BANDS = ((0, 250), (250, 500), (500, 1000), (1000, 10_000))
 MOST_OFF = 0.4
 """How far the median of written over asked words may be from 1 before it is worth a warning."""
 ENOUGH_TO_SKEW = 100
+CRITERIA = ("shows", "serves")
+"""By which the two answers of a pair are told apart."""
+RATED = ("alike", *(f"{answer}_{name}" for answer in ("chosen", "rejected") for name in CRITERIA))
 MOST_SKEWED = 0.1
 """Difference between a planned and a kept share, of so many documents, that is worth a warning."""
 
@@ -61,21 +64,50 @@ class Survey:
 def surveyed(job: Job) -> Survey:
     """Return the figures of a dataset of documents."""
     briefs: Any = job.seats
-    rows = list(read_rows(job.dataset.kept))
     planned = {record for path in (job.dataset.dropped, job.dataset.waiting("written")) for record in read_ids(path)}
-    asked = [row["meta"]["words"] for row in rows]
-    written = [len(row["text"].split()) for row in rows]
-    ratios = [have / want for have, want in zip(written, asked, strict=True)]
+    seen = _Seen()
+    for row in read_rows(job.dataset.kept):
+        seen.add(row, briefs.worn_names)
+    ratios = [have / want for have, want in zip(seen.written, seen.asked, strict=True)]
     return Survey(
-        plan=_against_plan(briefs, planned, rows),
+        plan=_against_plan(briefs, planned, seen),
         lengths=[
-            (f"{low:,} to {high:,}", _within(asked, low, high), _within(written, low, high)) for low, high in BANDS
+            (f"{low:,} to {high:,}", _within(seen.asked, low, high), _within(seen.written, low, high))
+            for low, high in BANDS
         ],
         over=_spread_of(ratios),
-        failings=_failings(rows, briefs.worn_names),
-        traits=_by_trait(rows),
-        records=len(rows),
+        failings=_failings(seen),
+        traits=sorted((trait, number, seen.tokens[trait]) for trait, number in seen.traits.items()),
+        records=len(seen.written),
     )
+
+
+class _Seen:
+    """What is counted of kept documents, of which no more than one is in memory."""
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+        self.written: list[int] = []
+        self.properties: Counter[tuple[str, str]] = Counter()
+        self.traits: Counter[str] = Counter()
+        self.tokens: Counter[str] = Counter()
+        self.drafts: Counter[str] = Counter()
+        self.kept: Counter[str] = Counter()
+        self.by_words: Counter[str] = Counter()
+        self.has_drafts = False
+
+    def add(self, row: dict[str, Any], worn_names: Sequence[str]) -> None:
+        """Count a document."""
+        meta, text = row["meta"], row["text"]
+        self.asked.append(meta["words"])
+        self.written.append(len(text.split()))
+        self.properties.update(_properties(meta))
+        self.traits[row["trait"]] += 1
+        self.tokens[row["trait"]] += tokens(text)
+        self.drafts.update(meta["shapes"].get("draft", ()))
+        self.kept.update(meta["shapes"]["kept"])
+        self.by_words.update(shapes_by_words(text, worn_names))
+        self.has_drafts |= "draft" in meta["shapes"]
 
 
 def _within(lengths: Iterable[int], low: int, high: int) -> int:
@@ -90,15 +122,15 @@ def _spread_of(values: Sequence[float]) -> tuple[float, float, float]:
     return tenths[0], median(values), tenths[-1]
 
 
-def _against_plan(briefs: Briefs, planned: set[str], rows: list[dict[str, Any]]) -> list[tuple[str, str, float, float]]:
+def _against_plan(briefs: Briefs, planned: set[str], seen: _Seen) -> list[tuple[str, str, float, float]]:
     """Return the share of each property among the seats as planned now and among the rows as they were made."""
-    kept = [_properties(row["meta"]) for row in rows]
-    has = {what for pairs in kept for what, _ in pairs}
-    seats = [_properties(briefs.seat(int(one.rpartition("-")[2])).model_dump()) for one in planned]
-    wanted = Counter(pair for pairs in seats for pair in pairs if pair[0] in has)
-    got = Counter(pair for pairs in kept for pair in pairs)
-    both = sorted(wanted.keys() | got.keys())
-    return [(*pair, wanted[pair] / max(len(seats), 1), got[pair] / max(len(kept), 1)) for pair in both]
+    got, wanted = seen.properties, Counter[tuple[str, str]]()
+    has = {what for what, _ in got}
+    for one in planned:
+        seat = briefs.seat(int(one.rpartition("-")[2])).model_dump()
+        wanted.update(pair for pair in _properties(seat) if pair[0] in has)
+    both, rows = sorted(wanted.keys() | got.keys()), max(len(seen.written), 1)
+    return [(*pair, wanted[pair] / max(len(planned), 1), got[pair] / rows) for pair in both]
 
 
 def _properties(brief: dict[str, Any]) -> list[tuple[str, str]]:
@@ -110,28 +142,15 @@ def _properties(brief: dict[str, Any]) -> list[tuple[str, str]]:
     return found
 
 
-def _by_trait(rows: list[dict[str, Any]]) -> list[tuple[str, int, int]]:
-    found: dict[str, list[int]] = {}
-    for row in rows:
-        found.setdefault(row["trait"], []).append(tokens(row["text"]))
-    return sorted((trait, len(sizes), sum(sizes)) for trait, sizes in found.items())
-
-
-def _failings(
-    rows: list[dict[str, Any]], worn_names: Sequence[str]
-) -> list[tuple[str, float | None, float, float | None]]:
-    drafts = Counter(shape for row in rows for shape in row["meta"]["shapes"].get("draft", ()))
-    kept = Counter(shape for row in rows for shape in row["meta"]["shapes"]["kept"])
-    seen = Counter(shape for row in rows for shape in shapes_by_words(row["text"], worn_names))
-    has_drafts = any("draft" in row["meta"]["shapes"] for row in rows)
-    total = max(len(rows), 1)
+def _failings(seen: _Seen) -> list[tuple[str, float | None, float, float | None]]:
+    total = max(len(seen.written), 1)
     by_words = {"surprise", "dash", "names", "statistics", "triplet", "frame", "placeholder"}
     return [
         (
             shape,
-            drafts[shape] / total if has_drafts else None,
-            kept[shape] / total,
-            seen[shape] / total if shape in by_words else None,
+            seen.drafts[shape] / total if seen.has_drafts else None,
+            seen.kept[shape] / total,
+            seen.by_words[shape] / total if shape in by_words else None,
         )
         for shape in SHAPES_OF_FAILURE
     ]
@@ -176,16 +195,18 @@ class PairSurvey:
 
 def paired(job: Job) -> PairSurvey:
     """Return the figures of a dataset of pairs."""
-    rows = [row["meta"] for row in read_rows(job.dataset.kept)]
-
-    def average(name: str) -> float:
-        return mean(row["ratings"][name]["score"] for row in rows) if rows else 0.0
-
+    sums, draws, ratios = Counter[str](), Counter[int](), []
+    for row in read_rows(job.dataset.kept):
+        meta = row["meta"]
+        sums.update({name: meta["ratings"][name]["score"] for name in RATED})
+        draws[meta["draw"]] += 1
+        ratios.append(meta["length_ratio"])
+    mean = {name: total / len(ratios) for name, total in sums.items()}
     return PairSurvey(
-        scores=[(name, average(f"chosen_{name}"), average(f"rejected_{name}")) for name in ("shows", "serves")],
-        alike=average("alike"),
-        ratio=_spread_of([row["length_ratio"] for row in rows]),
-        draws=Counter(row["draw"] for row in rows),
-        records=len(rows),
-        passed_over=sum(row["meta"]["contrast"] for row in read_rows(job.chats.dataset.kept)),
+        scores=[(name, mean.get(f"chosen_{name}", 0.0), mean.get(f"rejected_{name}", 0.0)) for name in CRITERIA],
+        alike=mean.get("alike", 0.0),
+        ratio=_spread_of(ratios),
+        draws=draws,
+        records=len(ratios),
+        passed_over=sum(row["meta"]["contrast"] for row in read_rows(job.chats.dataset.kept, "meta")),
     )

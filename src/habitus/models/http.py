@@ -6,7 +6,7 @@ import io
 import os
 import time
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 from urllib.parse import urlsplit
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from habitus.models import Message, Params
     from habitus.models.limiter import Ticket
     from habitus.models.lines import ResponseFormat
+
+    Aside = Callable[[], AbstractAsyncContextManager[None]]
 
 Answer = TypeVar("Answer")
 
@@ -67,6 +69,7 @@ class _Call(Generic[Answer]):
     body: bytes
     read: Callable[[dict[str, Any], float], Answer]
     """Makes the answer of the parsed reply and the seconds that it took."""
+    aside: Aside = nullcontext
     tries: int = 0
     tried_at: float = 0.0
     started: float = 0.0
@@ -74,6 +77,8 @@ class _Call(Generic[Answer]):
     """Seconds that its later tries stood in the limiter's queue, pauses that the endpoint demanded among them."""
     rest: float = 0.0
     """Seconds for which the endpoint will not have this call."""
+    tried: list[Replica] = field(default_factory=list)
+    """The servers that have failed it since it last waited."""
 
 
 class HttpModel:
@@ -116,14 +121,14 @@ class HttpModel:
         self._reached = False
         self._answered_at = 0.0
         self._hung_up = False
-        self.set_aside: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
-        """Entered while a call waits for its next try, so that whoever bounds the open calls lets another one in."""
 
     def __repr__(self) -> str:
         return f"HttpModel({self.name!r}, model={self.model!r}, base_url={self.base_url!r})"
 
-    async def complete(self, messages: list[Message], params: Params) -> Completion:
+    async def complete(self, messages: list[Message], params: Params, aside: Aside = nullcontext) -> Completion:
         """Return the next message; an answer cut off at the token limit and an empty one are answers.
+
+        `aside` is entered while the call waits for its next try, so that whoever bounds the calls lets another one in.
 
         Raises:
             ModelUnusable: the key is missing or refused, the model is unknown, or nothing is at `base_url`.
@@ -132,7 +137,7 @@ class HttpModel:
 
         """
         body = request_body(self.model, messages, params, self._response_format)
-        return await self._post("/chat/completions", body, self._completion)
+        return await self._post(_Call("/chat/completions", orjson.dumps(body), self._completion, aside))
 
     async def embeddings(self, texts: list[str]) -> list[list[float]]:
         """Return one vector per text, in their order; raises what `complete` raises."""
@@ -145,7 +150,8 @@ class HttpModel:
                 raise ValueError(f"{len(rows)} vectors for {len(texts)} texts")
             return [row["embedding"] for row in rows]
 
-        return await self._post("/embeddings", {"model": self.model, "input": texts}, vectors)
+        body = orjson.dumps({"model": self.model, "input": texts})
+        return await self._post(_Call("/embeddings", body, vectors))
 
     async def check(self) -> None:
         """Ask the endpoint for its list of models, once.
@@ -181,19 +187,31 @@ class HttpModel:
             await self._session.close()
             self._session = None
 
-    async def _post(self, path: str, body: dict[str, Any], read: Callable[[dict[str, Any], float], Answer]) -> Answer:
-        call = _Call(path, orjson.dumps(body), read)
+    async def _post(self, call: _Call[Answer]) -> Answer:
         try:
-            return await self._try(call)
+            return await self._round(call)
         except _TryFailed as error:
             failure = error
         return await self._try_again(call, failure)
+
+    async def _round(self, call: _Call[Answer]) -> Answer:
+        """Send the request to one server, and where that fails at once to the next that is there."""
+        call.rest = 0.0
+        call.tried.clear()
+        while True:
+            try:
+                return await self._try(call)
+            except _TryFailed:
+                is_late = time.monotonic() - call.started - call.queued > self._total_timeout
+                if is_late or not any(one.is_there for one in self.replicas if one not in call.tried):
+                    raise
 
     async def _try(self, call: _Call[Answer]) -> Answer:
         """Send the request once; the slot is held from here to the end of the reply and no longer."""
         session = self._opened()
         ready = time.monotonic()
-        replica = chosen(self.replicas)
+        replica = chosen(self.replicas, call.tried)
+        call.tried.append(replica)
         ticket = await replica.limiter.enter()
         sent = time.monotonic()
         if call.tries:
@@ -202,12 +220,11 @@ class HttpModel:
             call.started = sent
         call.tries += 1
         call.tried_at = sent
-        call.rest = 0.0
         try:
             data = call.body if len(call.body) < LARGE else io.BytesIO(call.body)
             async with session.post(replica.base_url + call.path, data=data, allow_redirects=False) as reply:
                 status = reply.status
-                call.rest = self._heed(replica.limiter, status, reply.headers, ticket)
+                call.rest = max(call.rest, self._heed(replica.limiter, status, reply.headers, ticket))
                 raw = self._without_keys(await reply.read())
             if status < HTTPStatus.MULTIPLE_CHOICES:
                 replica.limiter.succeeded(ticket)
@@ -232,11 +249,11 @@ class HttpModel:
         async def next_try() -> Answer:
             if made:
                 raise made.pop()
-            return await self._try(call)
+            return await self._round(call)
 
         async def wait(seconds: float) -> None:
             began = time.monotonic()
-            async with self.set_aside():
+            async with call.aside():
                 await self.limiter.rest(seconds + call.rest)
             call.queued += time.monotonic() - began - seconds
 

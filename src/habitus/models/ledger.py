@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 VERSION = 1
 COMMIT_EVERY = 0.01
 """Seconds between group commits: the most that a power cut can take."""
+PATIENCE = 10.0
+"""Seconds for which another process is waited for that holds the file."""
+INDEXED_AT_ONCE = 10_000
+"""Rows after which others get their turn."""
 MOST_SYSTEMS = 10_000
 """System messages whose rows are remembered: where each record has one of its own, remembering all is of no use."""
 
@@ -111,6 +115,8 @@ class Ledger:
             self._next_system = random.getrandbits(60)
         self._pending: list[tuple[Call, asyncio.Future[None]]] = []
         self._flusher: asyncio.Task[None] | None = None
+        self._turn = asyncio.Lock()
+        """Held by who gives numbers to new rows, until they are in the index."""
 
     def __len__(self) -> int:
         return len(self._index)
@@ -169,18 +175,19 @@ class Ledger:
         while self._pending:
             group, self._pending = self._pending, []
             began = loop.time()
-            first = self._next
-            self._next += len(group)
-            try:
-                await loop.run_in_executor(self._thread, self._commit, first, [call for call, _ in group])
-            except Exception as error:  # noqa: BLE001  # whoever waits is told, whatever it was
-                self._systems.clear()  # what this transaction wrote of them is rolled back
-                _refuse(group, _storage_error(self.path, error) if isinstance(error, sqlite3.Error) else error)
-                continue
-            for row, (call, done) in enumerate(group, start=first):
-                self._index.add(call.key, row)
-                if not done.done():
-                    done.set_result(None)
+            async with self._turn:
+                first = self._next
+                self._next += len(group)
+                try:
+                    await loop.run_in_executor(self._thread, self._commit, first, [call for call, _ in group])
+                except Exception as error:  # noqa: BLE001  # whoever waits is told, whatever it was
+                    self._systems.clear()  # what this transaction wrote of them is rolled back
+                    _refuse(group, _storage_error(self.path, error) if isinstance(error, sqlite3.Error) else error)
+                    continue
+                for row, (call, done) in enumerate(group, start=first):
+                    self._index.add(call.key, row)
+                    if not done.done():
+                        done.set_result(None)
             await asyncio.sleep(max(0.0, COMMIT_EVERY - (loop.time() - began)))
 
     def _commit(self, first: int, group: list[Call]) -> None:
@@ -239,18 +246,37 @@ class Ledger:
                 message["content"] = zlib.decompress(found[0]).decode()
         return request
 
-    def absorb(self, other: Path) -> float:
+    async def absorb(self, other: Path) -> float:
         """Take over the calls of a shard's ledger, but for those known here, remove it, and return what they cost.
 
         Raises:
-            UserError: it is no ledger, or the disk is full or read-only.
+            UserError: it is no ledger, a process still has it open, or the disk is full or read-only.
 
         """
-        _connect(other, create=True).close()  # what a killed process left in its log is brought in
+        async with self._turn:
+            loop = asyncio.get_running_loop()
+            try:
+                fresh, dollars = await loop.run_in_executor(self._thread, self._take_over, other)
+            except sqlite3.Error as error:
+                raise _storage_error(other, error) from error
+            for at, key in enumerate(fresh):
+                self._index.add(key, self._next + at)
+                if at % INDEXED_AT_ONCE == 0:
+                    await asyncio.sleep(0)
+            self._next += len(fresh)
+        for ending in ("", "-wal", "-shm"):
+            other.with_name(other.name + ending).unlink(missing_ok=True)
+        return dollars
+
+    def _take_over(self, other: Path) -> tuple[list[bytes], float]:
+        """Copy the calls that are not known, and return their keys and what they cost (in the ledger's thread)."""
+        with closing(_connect(other, create=True)) as left:
+            # What a killed process left in its log is brought in; one that still has the file open makes this fail.
+            left.execute("PRAGMA journal_mode = DELETE")
+        self._writer.execute("ATTACH ? AS other", (str(other),))
         try:
-            self._writer.execute("ATTACH ? AS other", (str(other),))
             found = self._writer.execute("SELECT id, key FROM other.calls ORDER BY id").fetchall()
-            fresh = list(enumerate(((row, key) for row, key in found if key not in self), start=self._next))
+            fresh = [(row, key) for row, key in found if not self._holds(key)]
             with self._writer:
                 self._writer.execute(
                     "INSERT INTO systems SELECT * FROM other.systems WHERE true ON CONFLICT DO NOTHING"
@@ -260,19 +286,17 @@ class Ledger:
                     rest = columns.removeprefix("id, ")
                     self._writer.executemany(
                         f"INSERT INTO {table} ({columns}) SELECT ?, {rest} FROM other.{table} WHERE id = ?",  # noqa: S608
-                        ((row, before) for row, (before, _) in fresh),
+                        ((row, before) for row, (before, _) in enumerate(fresh, start=self._next)),
                     )
             dollars = self._writer.execute("SELECT coalesce(sum(dollars), 0) FROM calls WHERE id >= ?", (self._next,))
-            cost = dollars.fetchone()[0]
+            return [key for _, key in fresh], dollars.fetchone()[0]
+        finally:
             self._writer.execute("DETACH other")
-        except sqlite3.Error as error:
-            raise _storage_error(other, error) from error
-        for row, (_, key) in fresh:
-            self._index.add(key, row)
-        self._next += len(fresh)
-        for ending in ("", "-wal", "-shm"):
-            other.with_name(other.name + ending).unlink(missing_ok=True)
-        return cost
+
+    def _holds(self, key: bytes) -> bool:
+        """Tell in the ledger's thread what `in` tells on the loop, by this thread's own connection."""
+        query = "SELECT 1 FROM calls WHERE id = ? AND key = ?"
+        return any(self._writer.execute(query, (row, key)).fetchone() for row in self._index.rows(key))
 
     def totals(self) -> list[StepTotal]:
         """Return what was spent, by step and model, in the order in which the steps were first taken."""
@@ -307,7 +331,7 @@ def _totals(reader: sqlite3.Connection) -> list[StepTotal]:
 def _connect(path: Path, *, create: bool = False) -> sqlite3.Connection:
     """Open the file, with `create` make its tables where it is new, and refuse what is not ours."""
     try:
-        connection = sqlite3.connect(path, check_same_thread=False, timeout=10)
+        connection = sqlite3.connect(path, check_same_thread=False, timeout=PATIENCE)
     except sqlite3.Error as error:
         raise _storage_error(path, error) from error
     try:
@@ -360,6 +384,7 @@ def _whole(text: str) -> str:
 def _storage_error(path: Path, error: sqlite3.Error) -> UserError:
     """Say what the disk said, and that nothing is lost."""
     todo = {
+        "SQLITE_BUSY": "Another process still has it open. Wait until that has ended and run the same command again.",
         "SQLITE_FULL": "Free some space and run the same command again: every call finished before this is kept.",
         "SQLITE_NOTADB": "It is not a ledger. Move it away, or name another study.",
         "SQLITE_CORRUPT": "Restore it from a copy, or recover it with `sqlite3 ledger.db .recover`.",

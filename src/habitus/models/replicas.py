@@ -26,6 +26,11 @@ class Replica:
         self._away = AWAY
 
     @property
+    def is_there(self) -> bool:
+        """Whether a call may go there at once: it is not left alone, and does not ask for a pause."""
+        return self.away_until <= time.monotonic() and not self.limiter.paused_for
+
+    @property
     def load(self) -> tuple[float, float]:
         """How long a call would wait there: for the pause that it demands, then for those in front."""
         limiter = self.limiter
@@ -47,11 +52,12 @@ class Replica:
         self._failures, self._away, self.away_until = 0, AWAY, 0.0
 
 
-def chosen(replicas: Sequence[Replica]) -> Replica:
-    """Return the server for the next try: the least busy of those that are there.
+def chosen(replicas: Sequence[Replica], tried: Sequence[Replica] = ()) -> Replica:
+    """Return the server for the next try: the least busy of those that are there, but for those `tried`.
 
     One that was left alone for its time gets a single call, which tells whether it is back.
     """
+    replicas = [one for one in replicas if one not in tried] or replicas
     if len(replicas) == 1:
         return replicas[0]
     now = time.monotonic()
