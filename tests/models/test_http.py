@@ -417,6 +417,18 @@ async def test_bad_luck_is_not_waited_out_while_the_endpoint_answers_others(monk
     assert len(endpoint.asked) == 3
 
 
+async def test_whoever_waits_out_an_outage_is_woken_by_the_first_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "BACKOFF", 60.0)
+    monkeypatch.setattr(http, "LONGEST_BACKOFF", 60.0)
+    monkeypatch.setattr(http, "CALM_BACKOFF", 0.01)
+    monkeypatch.setattr("random.uniform", lambda _low, high: high)
+    async with scripted(told_off(500, "asleep"), said()) as endpoint, model_at(endpoint.url, concurrency=1) as model:
+        waiting = asyncio.create_task(model.complete(ASKED, Params()))
+        await endpoint.reached.wait()
+        await model.complete(ASKED, Params())
+        assert (await asyncio.wait_for(waiting, 30)).text == "It is lit."
+
+
 # What is not tried again
 
 

@@ -146,10 +146,12 @@ async def test_a_call_that_fails_at_all_replicas_waits_before_it_is_sent_again()
         asked = model([server.url for server in ill])
         waits: list[int] = []
 
-        async def waited(seconds: float) -> None:
-            waits.append(sum(server.requests for server in ill))
+        async def waited(seconds: float, **_: bool) -> bool:
+            if seconds:
+                waits.append(sum(server.requests for server in ill))
             if len(waits) == 2:
                 asked.hang_up()
+            return False
 
         asked.limiter.rest = waited  # ty: ignore[invalid-assignment]
         with pytest.raises(CallExhausted):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import random
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -229,6 +230,7 @@ class HttpModel:
             if status < HTTPStatus.MULTIPLE_CHOICES:
                 replica.limiter.succeeded(ticket)
                 self._answered_at = time.monotonic()
+                self.limiter.stir()
         except (aiohttp.ClientError, OSError) as error:
             replica.failed(unreached=_is_unreached(error))
             failure = self._no_reply(error)
@@ -254,8 +256,10 @@ class HttpModel:
         async def wait(seconds: float) -> None:
             began = time.monotonic()
             async with call.aside():
-                await self.limiter.rest(seconds + call.rest)
-            call.queued += time.monotonic() - began - seconds
+                await self.limiter.rest(call.rest)
+                if await self.limiter.rest(seconds, or_stirred=seconds > CALM_BACKOFF):
+                    await self.limiter.rest(random.uniform(0, CALM_BACKOFF))
+            call.queued += max(0.0, time.monotonic() - began - seconds)
 
         retrying = AsyncRetrying(
             sleep=wait,

@@ -69,6 +69,7 @@ class Limiter:
         self._waiting: deque[asyncio.Future[int]] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._ended = asyncio.Event()
+        self._stirred = asyncio.Event()
         self._sent = self._refused = 0
         self._borne = 0
         """The highest level at which a call was answered since the last overload."""
@@ -84,12 +85,20 @@ class Limiter:
         """Seconds until the endpoint may be asked again, 0 when it may be now."""
         return max(0.0, self._paused_until - self._clock())
 
-    async def rest(self, seconds: float) -> None:
-        """Wait outside the queue for so long, or until `refuse` is called."""
+    async def rest(self, seconds: float, *, or_stirred: bool = False) -> bool:
+        """Wait outside the queue for so long, or until `refuse` or, if so wanted, `stir` is called; True if one was."""
         if seconds <= 0:
-            return
+            return False
+        event = self._stirred if or_stirred else self._ended
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._ended.wait(), min(seconds, LONGEST_PAUSE))
+            return await asyncio.wait_for(event.wait(), min(seconds, LONGEST_PAUSE))
+        return False
+
+    def stir(self) -> None:
+        """Wake those who rest until somebody is answered."""
+        self._stirred.set()
+        if not self._ended.is_set():
+            self._stirred.clear()
 
     async def enter(self) -> Ticket:
         """Wait for a slot, first come first served, and return the ticket to report the outcome with.
@@ -176,6 +185,7 @@ class Limiter:
     def refuse(self) -> None:
         """Turn away whoever waits, and whoever comes."""
         self._ended.set()
+        self.stir()
         while self._waiting:
             waiter = self._waiting.popleft()
             if not waiter.done():
