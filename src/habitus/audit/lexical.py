@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import orjson
 
-from habitus.audit.corpus import PARTS, frequencies, gather, holders, key_of, sightings
-from habitus.audit.diversity import Diversity, Lengths, diversity, lengths
+from habitus.audit.corpus import KEPT, PARTS, frequencies, gather, holders, key_of, sightings
+from habitus.audit.diversity import Diversity, Lengths, diversity, figures, lengths
 from habitus.audit.features import Features
 from habitus.audit.prevalence import wilson
 
@@ -82,6 +82,13 @@ class LexicalReport:
     version: str
     reference_diversity: Diversity | None
     reference_lengths: Lengths | None
+    grammar: float = 0.0
+    """Share of the words that are English ones of grammar and conversation: about half in English prose."""
+
+    @property
+    def whole(self) -> list[tuple[str, str, str]]:
+        """What there is to tell of the dataset as a whole, here and in the reference."""
+        return figures((self.diversity, self.lengths), (self.reference_diversity, self.reference_lengths))
 
 
 @dataclass(frozen=True)
@@ -195,6 +202,7 @@ def audit_lexical(
         version=reference.version,
         reference_diversity=reference.diversity,
         reference_lengths=reference.lengths,
+        grammar=float(corpus.table(KEPT)[corpus.tokens[corpus.at]].mean()) if corpus.words else 0.0,
     )
 
 

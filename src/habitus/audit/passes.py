@@ -112,7 +112,7 @@ class Passes:
     @property
     def paired(self) -> bool:
         """Whether the reference is the other answer of the same preference pairs."""
-        return self.reference is not None and self.reference.source.given == self.reading.source.given
+        return self.reference is not None and self.reference.view.answer != self.reading.view.answer
 
     @property
     def is_simulated(self) -> bool:
@@ -194,7 +194,20 @@ class Passes:
             "simulated": self.is_simulated,
             "made_with": self.made_with,
             "cost": [asdict(one) for one in self.engine.ledger.totals() if one.step in STEPS],
+            "per_1000": self._per_thousand(),
         }  # fmt: skip
+
+    def _per_thousand(self) -> dict[str, Any] | None:
+        """Return what rating a thousand more texts would take, by the mean of the calls so far."""
+        rating = next((one for one in self.engine.ledger.totals() if one.step == "audit/rate"), None)
+        per_text = -(-len(self.found.prevalence) // self.settings.patterns_per_call)
+        if rating is None or not per_text:
+            return None
+        calls = 1_000 * per_text
+        share = calls / rating.calls
+        return {"calls": calls, "input_tokens": round(rating.input_tokens * share),
+                "output_tokens": round(rating.output_tokens * share), "dollars": rating.dollars * share,
+                "unpriced": round(rating.unpriced * share)}  # fmt: skip
 
     def estimate(self, known: list[StepTotal]) -> list[StepEstimate]:
         """Return what the passes will take, as far as it can be told before the patterns are known."""
