@@ -38,7 +38,7 @@ BESIDE = 8
 AT_HOME, MOST_OF_ALL = 0.95, 0.8
 """A pattern lives in one group if so much of it is there, and that group is not nearly everything."""
 BEFORE, AFTER = 3, 9
-"""Tokens shown around a habit."""
+"""Tokens shown around what is less than a sentence."""
 PER_LENGTH = frozenset({"phrase", "frame", "name", "wording"})
 """Kinds that a longer text has a greater chance to show."""
 
@@ -342,12 +342,12 @@ def finding(one: Candidate, corpus: Corpus, reference: Reference) -> Finding:
 
 
 def _shown(one: Candidate, at: int, corpus: Corpus) -> str:
-    """Return the words at one place, with some around those of a habit that has a name."""
+    """Return the words at one place, with some around those that are less than a sentence."""
     start, stop = int(one.start[at]), int(one.stop[at])
-    if one.name:
+    if "frame" not in one.kind:
         record = int(one.document[at])
         start, stop = max(start - BEFORE, int(corpus.starts[record])), min(stop + AFTER, int(corpus.starts[record + 1]))
-    return corpus.snippet(start, stop).strip()
+    return corpus.snippet(start, stop).strip().lstrip("!.?,;: ") or corpus.snippet(start, stop)
 
 
 def _home(one: Candidate, corpus: Corpus) -> dict[str, float]:
