@@ -24,6 +24,8 @@ QUOTED = 8
 BONDS = 8
 """Groups and pairs of patterns that are told of."""
 NOTABLE = 0.05
+ON_A_SCREEN = 18
+"""Patterns that the table of the gate holds."""
 
 
 def lexical(report: LexicalReport, name: str, kind: str, most: int) -> None:
@@ -149,7 +151,7 @@ def remarks(found: Findings) -> list[str]:
     """Return in words what ought to be known beside the rates."""
     told = []
     if unsupported := sum(one.unsupported for one in found.prevalence):
-        told.append(f"{unsupported:,} positive verdicts are not counted: their quotations do not occur in the text")
+        told.append(f"positive verdicts not counted, since their quotations do not occur in the text: {unsupported:,}")
     if agreed := [one.repeated for one in found.prevalence if one.repeated]:
         kappas = [one.kappa for one in agreed if one.kappa is not None]
         kappa = f" (mean kappa {sum(kappas) / len(kappas):.2f})" if kappas else ""
@@ -192,11 +194,15 @@ def quotes(found: Findings) -> None:
 
 
 def gate(name: str, over: Sequence[tuple[str, float, float]], bar: float, level: str) -> None:
-    """Print which patterns are above the bar; a row is (pattern, rate, lower end of its interval)."""
-    heading(f"{name}: {len(over)} patterns above {bar:.0%} ({level})" if over else f"{name}: nothing above {bar:.0%}")
+    """Print which patterns are above the bar, as many as a screen holds; a row is (pattern, rate, lower end of it)."""
+    number = "1 pattern" if len(over) == 1 else f"{len(over):,} patterns"
+    heading(f"{name}: {number if over else 'nothing'} above {bar:.0%} ({level})")
     if over:
-        rows = [[pattern, f"{rate:.1%}", f"{low:.1%}"] for pattern, rate, low in over]
+        ranked = sorted(over, key=lambda row: -row[1])[:ON_A_SCREEN]
+        rows = [[_clipped(pattern), f"{rate:.1%}", f"{low:.1%}"] for pattern, rate, low in ranked]
         table([("pattern", "left"), ("rate", "right"), ("at least", "right")], rows)
+    if len(over) > ON_A_SCREEN:
+        say(f"  and {len(over) - ON_A_SCREEN:,} more")
 
 
 def agreed(found: Sequence[PatternAgreement]) -> None:
