@@ -59,7 +59,7 @@ def main() -> None:
     middle = {name: float(np.median([asdict(one)[name] for one in one_each])) for name in asdict(one_each[0])}
     made = {
         "name": "ordinary assistants",
-        "version": "1",
+        "version": "2",
         "provenance": (
             f"Counts over {corpus.records:,} English answers, of {len(files)} models to the same {question.max() + 1} "
             f"AlpacaEval instructions: habits, and patterns that at least {ANSWERS} answers have, to {QUESTIONS} "

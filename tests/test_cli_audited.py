@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from habitus import show_audit
 from harbour import chats, write
 from studies import calls, habitus, make, rows
 
@@ -129,7 +130,7 @@ def test_requests_may_go_out_as_files_and_the_next_pass_waits_for_them(
 def test_the_gate_exits_with_one_and_names_what_is_above_it(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     gate = ("--scans", "6", "--sample", "120", "--strict", "--fail-above")
     assert habitus("audit", "office.jsonl", *MODEL, *gate, "0.2") == 1
-    assert "1 patterns above 20% (strict)" in capsys.readouterr().out
+    assert "1 pattern above 20% (strict)" in capsys.readouterr().out
     assert habitus("audit", "office.jsonl", *MODEL, *gate, "0.6") == 0
     assert "nothing above 60%" in capsys.readouterr().out
 
@@ -137,6 +138,17 @@ def test_the_gate_exits_with_one_and_names_what_is_above_it(place: Path, capsys:
 def test_the_gate_holds_without_a_model_too(place: Path) -> None:
     assert habitus("audit", "office.jsonl", "--fail-above", "0.2") == 1
     assert not (place / "office.audit").exists()
+
+
+def test_the_table_of_the_gate_fits_a_screen_and_begins_with_the_most_frequent(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    show_audit.gate("office.jsonl", [(f"habit {at}", at / 100, at / 200) for at in range(21, 61)], 0.2, "strict")
+    told = capsys.readouterr().out.strip().splitlines()
+    assert told[0] == "office.jsonl: 40 patterns above 20% (strict)"
+    assert told[2].split() == ["habit", "60", "60.0%", "30.0%"]
+    assert told[-1].strip() == "and 22 more"
+    assert len(told) <= 22
 
 
 def test_the_gate_stays_shut_where_nothing_was_measured(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -228,6 +240,19 @@ def test_a_filter_says_what_it_needs_where_not_all_rows_were_rated(
     name = pattern_of(folder, "conclusion")["id"]
     assert habitus("audit", "filter", folder, name) == 2
     assert "120 of 240 rows were not rated" in capsys.readouterr().err
+
+
+def test_what_a_filter_asks_of_models_is_told_before(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = audited(place)
+    name = pattern_of(folder, "conclusion")["id"]
+    capsys.readouterr()
+    assert habitus("audit", "filter", folder, name, "--by", "judge", "--how", "rewrite") == 0
+    plan = {cells[0]: cells[1:3] for line in capsys.readouterr().out.splitlines() if (cells := line.split())}
+    assert "audit/rewrite" in plan
+    in_all = calls(place / "office.audit") - sum(one["calls"] for one in outcome(folder)["cost"])
+    assert int(plan["total"][0].replace(",", "")) == pytest.approx(in_all, rel=0.15)
+    assert habitus("audit", "filter", folder, name, "--by", "classifier", "--out", place / "free") == 0
+    assert "tokens in" not in capsys.readouterr().out
 
 
 def test_a_classifier_tells_the_other_rows_and_how_well(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

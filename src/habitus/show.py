@@ -42,7 +42,9 @@ NO_TERMINAL = 120
 FINDINGS_OF_A_KIND = 3
 NARROWEST = 8
 NARROWEST_NAME = 32
-"""Characters that a column of text, and the first one, keep in any table."""
+"""Characters that a column of text, and the first one, keep in any table as long as others can give."""
+NARROWEST_FIRST = 20
+"""Those that the first one keeps before figures are cut."""
 
 
 UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -130,7 +132,8 @@ def table(
 ) -> None:
     """Print a table without lines; a column is (name, 'left' | 'right').
 
-    For want of room, as on a terminal, the widest columns of text give, then the first one, and figures last of all.
+    For want of room, as on a terminal, the widest columns of text give, then the first one, and last of all figures,
+    which mislead when they are cut.
     """
     cells = [list(row) for row in rows]
     every = [[name for name, _ in columns], *cells, *([] if total is None else [list(total)])]
@@ -139,7 +142,8 @@ def table(
     over = whole - out.width if bounded else 0
     texts = [at for at, (_, side) in enumerate(columns) if side == "left" and at > 0]
     figures = [at for at, (_, side) in enumerate(columns) if side == "right" and at > 0]
-    stages = ((texts, NARROWEST_NAME), ([0], NARROWEST_NAME), (figures, NARROWEST), (texts, NARROWEST))
+    stages = ((texts, NARROWEST_NAME), ([0], NARROWEST_NAME), (texts, NARROWEST), ([0], NARROWEST_FIRST),
+              (figures, NARROWEST))  # fmt: skip
     for giving, narrowest in stages:
         while over > 0 and max((widths[at] for at in giving), default=0) > narrowest:
             widths[max(giving, key=widths.__getitem__)] -= 1

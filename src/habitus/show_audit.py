@@ -24,29 +24,41 @@ QUOTED = 8
 BONDS = 8
 """Groups and pairs of patterns that are told of."""
 NOTABLE = 0.05
+ON_A_SCREEN = 18
+"""Patterns that the table of the gate holds."""
 
 
-def lexical(report: LexicalReport, name: str, against: str, most: int) -> None:
-    """Print what counting alone found."""
-    heading(f"{name}: {report.records:,} messages or documents, {report.words:,} words")
+def lexical(report: LexicalReport, name: str, kind: str, most: int) -> None:
+    """Print what counting alone found in texts of a kind."""
+    what = "documents" if kind == "documents" else "messages"
+    heading(f"{name}: {report.records:,} {what}, {report.words:,} words")
     if report.looked_at < report.records:
         say(f"  {report.looked_at:,} of them, evenly spread, were looked at")
-    say(f"  held against {against}; by counting alone, no model was asked")
-    told = report.findings[:most]
-    habits = [one for one in told if one.kind not in WORDY]
-    phrases = [one for one in told if one.kind in WORDY]
+    profile = f" (profile {report.version})" if report.version else ""
+    say(f"  held against {report.reference}{profile}; by counting alone, no model was asked")
     if not report.findings:
         say("  nothing stands out")
+    silent = "; –: not in the profile, so rare there or the way of few models" if report.version else ""
+    _findings(report.findings[:most], "than there", f"expected: the rate there, at this length{silent}")
+    _whole(report)
+
+
+def avoided(findings: Sequence[Finding], most: int) -> None:
+    """Print what the rejected answers of preference pairs have more of."""
+    _findings(findings[:most], "in the rejected answers", "training on the pairs leads away from these")
+
+
+def _findings(told: Sequence[Finding], than: str, remark: str) -> None:
+    """Print findings, those that may be about the subject apart, and the words of the first ones."""
+    if not told:
+        return
+    habits = [one for one in told if one.kind not in WORDY]
+    phrases = [one for one in told if one.kind in WORDY]
     for what, found in (("habits, openings and closings", habits), ("phrases and frames", phrases)):
         if found:
-            heading(f"{what} that are commoner than there")
-            table(
-                [("pattern", "left"), ("kind", "left"), ("here", "right"), ("95% interval", "right"),
-                 ("expected", "right"), ("z", "right"), ("lives in", "left")],
-                [_counted(one) for one in found],
-            )  # fmt: skip
-    if told:
-        say("  expected: the rate there, at this length; –: not in the profile, so rare there or the way of few models")
+            heading(f"{what} that are commoner {than}")
+            _counts(found)
+    say(f"  {remark}")
     quoted = [one for one in (*habits, *phrases) if one.examples][:QUOTED]
     if quoted:
         heading("in its words")
@@ -54,46 +66,34 @@ def lexical(report: LexicalReport, name: str, against: str, most: int) -> None:
             [("pattern", "left"), ("record", "left"), ("words", "left")],
             [[_clipped(one.pattern), one.examples[0][0], " ".join(one.examples[0][1].split())] for one in quoted],
         )
-    _whole(report)
+
+
+def _counts(found: Sequence[Finding]) -> None:
+    columns = [("pattern", "left"), ("kind", "left"), ("here", "right"), ("95%", "right"), ("expected", "right"),
+               ("z", "right")]  # fmt: skip
+    has_home = any(one.groups for one in found)
+    table([*columns, *([("lives in", "left")] if has_home else [])], [_counted(one, home=has_home) for one in found])
 
 
 def _clipped(text: str, most: int = LONGEST_NAME) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
-def _counted(one: Finding) -> list[str]:
+def _counted(one: Finding, *, home: bool) -> list[str]:
     there = "–" if one.reference_rate is None else f"{one.reference_rate:.1%}"
-    return [
-        _clipped(one.pattern), one.kind, f"{one.rate:.1%}", f"{one.low:.1%} to {one.high:.1%}", there,
-        "·" if one.z is None else f"{one.z:.1f}", ", ".join(f"{name} {rate:.0%}" for name, rate in one.groups.items()),
+    cells = [
+        _clipped(one.pattern), one.kind, f"{one.rate:.1%}", f"{100 * one.low:.1f} to {100 * one.high:.1f}", there,
+        "·" if one.z is None else f"{one.z:.1f}",
     ]  # fmt: skip
+    return [*cells, ", ".join(f"{name} {rate:.0%}" for name, rate in one.groups.items())] if home else cells
 
 
 def _whole(report: LexicalReport) -> None:
     """Print how long the records are, and how much the dataset repeats itself."""
-    here, there = report.diversity, report.reference_diversity
-    names = {
-        "self_repetition": "4-word runs that another record has",
-        "distinct_2": "different 2-word runs",
-        "distinct_3": "different 3-word runs",
-        "near_duplicates": "near-duplicates of an earlier record",
-        "exact_duplicates": "the same as an earlier record",
-    }
-    rows = [("compression ratio", f"{here.compression:.2f}", f"{there.compression:.2f}" if there else "·")]
-    rows += [
-        (told, f"{getattr(here, name):.1%}", f"{getattr(there, name):.1%}" if there else "·")
-        for name, told in names.items()
-    ]
-    lengths, other = report.lengths, report.reference_lengths
-    places = ("5%", "25%", "median", "75%", "95%")
-    rows += [
-        (f"words, {place}", f"{size:,}", f"{other.words[at]:,}" if other else "·")
-        for at, (place, size) in enumerate(zip(places, lengths.words, strict=True))
-    ]
     heading("as a whole")
-    table([("", "left"), ("here", "right"), ("there", "right")], rows)
-    if lengths.empty:
-        warn(f"records without words: {lengths.empty:,}")
+    table([("", "left"), ("here", "right"), ("there", "right")], report.whole)
+    if report.lengths.empty:
+        warn(f"records without words: {report.lengths.empty:,}")
 
 
 def patterns(found: Findings, *, reference: bool) -> None:
@@ -141,7 +141,7 @@ def _where(one: Prevalence) -> str | None:
     home = next((group for group in one.groups if group.is_home), None)
     if home is not None:
         return f"{one.name}: nearly all in {home.facet} {home.value} ({home.here.rate:.0%} of it)"
-    more = next((group for group in one.groups if group.here.rate > group.rest.rate), None)
+    more = next((group for group in one.groups if group.is_more), None)
     if more is None:
         return None
     return f"{one.name}: {more.here.rate:.0%} in {more.facet} {more.value}, elsewhere {more.rest.rate:.0%}"
@@ -151,13 +151,13 @@ def remarks(found: Findings) -> list[str]:
     """Return in words what ought to be known beside the rates."""
     told = []
     if unsupported := sum(one.unsupported for one in found.prevalence):
-        told.append(f"{unsupported:,} positive verdicts are not counted: their quotations do not occur in the text")
-    kappas = [one.repeated.kappa for one in found.prevalence if one.repeated and one.repeated.kappa is not None]
-    if kappas:
-        agreed = [one.repeated.agreement for one in found.prevalence if one.repeated]
+        told.append(f"positive verdicts not counted, since their quotations do not occur in the text: {unsupported:,}")
+    if agreed := [one.repeated for one in found.prevalence if one.repeated]:
+        kappas = [one.kappa for one in agreed if one.kappa is not None]
+        kappa = f" (mean kappa {sum(kappas) / len(kappas):.2f})" if kappas else ""
         told.append(
             f"asked twice about {len(found.repeated):,} texts, the judge agreed with itself on "
-            f"{sum(agreed) / len(agreed):.1%} of verdicts (mean kappa {sum(kappas) / len(kappas):.2f})"
+            f"{sum(one.agreement for one in agreed) / len(agreed):.1%} of verdicts{kappa}"
         )
     told += [place for one in found.prevalence if (place := _where(one))][:BONDS]
     names = {one.id: one.name for one in found.patterns}
@@ -173,14 +173,10 @@ def spent(summary: dict[str, Any]) -> None:
     rows = summary["cost"]
     calls, unpriced = sum(one["calls"] for one in rows), sum(one["unpriced"] for one in rows)
     say(f"  {calls:,} calls so far, {dollars_in_all(calls, sum(one['dollars'] for one in rows), unpriced)}")
-    rating = next((one for one in rows if one["step"] == "audit/rate"), None)
-    per_text = -(-len(summary["prevalence"]) // summary["patterns_per_call"])
-    if rating is None or not per_text:
-        return
-    share = 1_000 * per_text / rating["calls"]
-    tokens = [rating[name] * share / 1e6 for name in ("input_tokens", "output_tokens")]
-    price = dollars_in_all(rating["calls"], rating["dollars"] * share, rating["unpriced"])
-    say(f"  1,000 more texts: {1_000 * per_text:,} calls, {tokens[0]:.1f}M tokens in, {tokens[1]:.2f}M out, {price}")
+    if more := summary["per_1000"]:
+        tokens = [more[name] / 1e6 for name in ("input_tokens", "output_tokens")]
+        price = dollars_in_all(more["calls"], more["dollars"], more["unpriced"])
+        say(f"  1,000 more texts: {more['calls']:,} calls, {tokens[0]:.1f}M tokens in, {tokens[1]:.2f}M out, {price}")
 
 
 def quotes(found: Findings) -> None:
@@ -198,11 +194,15 @@ def quotes(found: Findings) -> None:
 
 
 def gate(name: str, over: Sequence[tuple[str, float, float]], bar: float, level: str) -> None:
-    """Print which patterns are above the bar; a row is (pattern, rate, lower end of its interval)."""
-    heading(f"{name}: {len(over)} patterns above {bar:.0%} ({level})" if over else f"{name}: nothing above {bar:.0%}")
+    """Print which patterns are above the bar, as many as a screen holds; a row is (pattern, rate, lower end of it)."""
+    number = "1 pattern" if len(over) == 1 else f"{len(over):,} patterns"
+    heading(f"{name}: {number if over else 'nothing'} above {bar:.0%} ({level})")
     if over:
-        rows = [[pattern, f"{rate:.1%}", f"{low:.1%}"] for pattern, rate, low in over]
+        ranked = sorted(over, key=lambda row: -row[1])[:ON_A_SCREEN]
+        rows = [[_clipped(pattern), f"{rate:.1%}", f"{low:.1%}"] for pattern, rate, low in ranked]
         table([("pattern", "left"), ("rate", "right"), ("at least", "right")], rows)
+    if len(over) > ON_A_SCREEN:
+        say(f"  and {len(over) - ON_A_SCREEN:,} more")
 
 
 def agreed(found: Sequence[PatternAgreement]) -> None:

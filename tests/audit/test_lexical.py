@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from habitus.audit.corpus import KEPT, PARTS, gather, key_of, lowered, sightings
 from habitus.audit.dataset import Reading
-from habitus.audit.lexical import Candidate, audit_lexical, log_odds, merged, shipped, showing, surprise
+from habitus.audit.lexical import Candidate, audit_lexical, log_odds, merged, named_habits, shipped, showing, surprise
 from habitus.audit.prevalence import wilson
 from habitus.models import Message, Params
 from habitus.models.simulated import TICS, SimulatedModel
@@ -424,6 +424,12 @@ class TestRealAnswers:
             report = audit_lexical(rows[::2], reference=rows[1::2])
             assert [one for one in (*report.findings, *report.features) if abs(one.z or 0) > 4] == []
 
+    def test_the_shipped_profile_is_what_is_counted_now(self, data: Path) -> None:
+        files = sorted((data / "chats").glob("*.jsonl.gz"))
+        counts = {(one.kind, one.name): len(one.document)
+                  for one in named_habits(gather(row for file in files for row in read_rows_of(file)))}  # fmt: skip
+        assert counts == shipped().features, "run scripts/ordinary.py"
+
     def test_models_are_told_apart_by_what_they_are_known_for(self, data: Path) -> None:
         def leading(name: str) -> set[tuple[str, str]]:
             report = audit_lexical(read_rows_of(data / "chats" / f"{name}.jsonl.gz"))
@@ -432,6 +438,20 @@ class TestRealAnswers:
         assert ("opening", "here is") in leading("claude-2.1")
         assert ("formatting", "bold") in leading("Meta-Llama-3-8B-Instruct")
         assert ("formatting", "bullets") in leading("gemma-2b-it")
+
+
+@pytest.mark.parametrize(
+    ("text", "is_there"),
+    [
+        ("I think the quay is dry.", 1),
+        ("Ask, and I'll come.", 1),
+        ("It was built under Charles I. The quay is dry.", 0),
+        ("Elizabeth I, the queen, had it built", 0),
+        ("while (i < 4) { i++; }", 0),
+    ],
+)
+def test_a_numeral_or_an_index_is_no_first_person(text: str, is_there: int) -> None:
+    assert rate_of(text, "wording", "first person") == is_there
 
 
 def test_emphasis_and_hashtags_are_no_lists_and_no_headings() -> None:

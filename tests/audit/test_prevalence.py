@@ -76,7 +76,7 @@ def test_a_pattern_that_is_everywhere_lives_nowhere() -> None:
     rows = rated(levels(100, 0, 100))
     facets = {one.id: {"trait": ("candour", "care")[at % 2]} for at, one in enumerate(rows)}
     (row,) = prevalence([PATTERN], rows, facets=facets)
-    assert row.groups == ()
+    assert not any(one.is_notable or one.is_home for one in row.groups)
 
 
 def test_patterns_that_go_together_are_told_with_what_chance_would_give() -> None:
@@ -127,3 +127,24 @@ def test_a_rate_corrected_by_marks_covers_the_truth_where_the_judges_own_does_no
     assert covered >= 186
     if true < 0.5:
         assert raw < 100
+
+
+def test_of_two_groups_that_are_all_texts_one_test_is_made_and_the_one_with_more_comes_first() -> None:
+    rows = rated(levels(25, 0, 175))
+    facets = {one.id: {"model": "lark" if at < 100 else "owl"} for at, one in enumerate(rows)}
+    from scipy.stats import fisher_exact
+
+    (row,) = prevalence([PATTERN], rows, facets=facets)
+    more, less = row.groups
+    assert (more.value, less.value) == ("lark", "owl")
+    assert more.p == less.p == pytest.approx(fisher_exact([[25, 75], [0, 100]]).pvalue)
+    assert (more.is_more, less.is_more, less.is_notable) == (True, False, True)
+
+
+def test_the_rate_of_every_group_is_there_whether_or_not_there_is_anything_to_it() -> None:
+    rows = rated(levels(60, 0, 60))
+    facets = {one.id: {"domain": ("boats", "bread", "letters")[at % 3]} for at, one in enumerate(rows)}
+    (row,) = prevalence([PATTERN], rows, facets=facets)
+    assert {(one.value, one.here.of, one.is_notable) for one in row.groups} == {
+        ("boats", 40, False), ("bread", 40, False), ("letters", 40, False)
+    }  # fmt: skip

@@ -63,6 +63,30 @@ def lengths(corpus: Corpus) -> Lengths:
     return Lengths(spread(words), spread(paragraphs), int((words == 0).sum()))
 
 
+def figures(
+    here: tuple[Diversity, Lengths], there: tuple[Diversity | None, Lengths | None]
+) -> list[tuple[str, str, str]]:
+    """Return what there is to tell of a dataset as a whole: a name, the figure here and the one of the reference."""
+    names = {
+        "self_repetition": "4-word runs that another record has",
+        "distinct_2": "different 2-word runs",
+        "distinct_3": "different 3-word runs",
+        "near_duplicates": "near-duplicates of an earlier record",
+        "exact_duplicates": "the same as an earlier record",
+    }
+    (sameness, sizes), (other, others) = here, there
+    rows = [("compression ratio", f"{sameness.compression:.2f}", f"{other.compression:.2f}" if other else "·")]
+    rows += [
+        (told, f"{getattr(sameness, name):.1%}", f"{getattr(other, name):.1%}" if other else "·")
+        for name, told in names.items()
+    ]
+    places = ("5%", "25%", "median", "75%", "95%")
+    return rows + [
+        (f"words, {place}", f"{size:,}", f"{others.words[at]:,}" if others else "·")
+        for at, (place, size) in enumerate(zip(places, sizes.words, strict=True))
+    ]
+
+
 def diversity(corpus: Corpus) -> Diversity:
     """Return how much a corpus repeats itself; but for the duplicates, of samples of a fixed size."""
     is_chosen = np.zeros(corpus.records, np.bool_)

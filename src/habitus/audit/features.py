@@ -80,7 +80,8 @@ class Features:
         yield from self._formatting()
         at = self.corpus.at
         for name, spelled in WORDING.items():
-            yield "wording", name, at[self._matches(spelled)]
+            found = at[self._matches(spelled)]
+            yield "wording", name, self._spoken(found) if name == "first person" else found
         yield "wording", "not X but Y", at[self._contrasts()]
         yield "wording", "triplet", self._triplets()
         for name, (within, spelled) in OPENING.items():
@@ -106,6 +107,13 @@ class Features:
             found = found[table[self.words[found + step]]]
             found = found[self.document[found + step] == self.document[found]]
         return found
+
+    def _spoken(self, found: Ints) -> Ints:
+        """Return the tokens that are no numeral or index: an `I` before a mark is that of a king, a list or a loop."""
+        tokens = self.corpus.tokens
+        is_bare = self.corpus.table(["i"])[tokens[found]]
+        ahead = np.minimum(found + 1, len(tokens) - 1)
+        return found[~is_bare | self._is_word[tokens[ahead]]]
 
     def _contrasts(self) -> Ints:
         """Return the words `not` that a `but` follows in the same sentence."""

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from habitus.audit.autorate import rate
 from habitus.audit.classifier import classified
 from habitus.audit.dataset import order
-from habitus.audit.passes import run_pass
+from habitus.audit.passes import ASKED, PATTERN, VERDICT, run_pass
 from habitus.audit.prevalence import Rate, is_there, rate_of
 from habitus.audit.rewrite import Rewritten, Row, rewrite
 from habitus.errors import UserError
+from habitus.forecast import forecast
 from habitus.models.embed import open_embedder
 from habitus.records import Drop, Rated
 from habitus.shapes import recognise
@@ -27,8 +28,9 @@ if TYPE_CHECKING:
 
     from habitus.audit.dataset import Reading, Text
     from habitus.audit.opened import Audited
+    from habitus.forecast import StepEstimate
     from habitus.recipe import Engine
-    from habitus.records import Level, Pattern
+    from habitus.records import Level, Pattern, Role
     from habitus.tally import Progress
 
 How = Literal["drop", "cap", "rewrite"]
@@ -155,6 +157,22 @@ class Filtering:
     remarks: list[str] = field(default_factory=list)
     rated: list[Rated] = field(default_factory=list)
     """What was rated besides the sample."""
+
+    def estimate(self) -> list[StepEstimate]:
+        """Return what the models will take, as far as it can be told before all rows are rated."""
+        plan, rows = self.plan, self.audited.summary["dataset"]["rows"]
+        shown = shown_in(plan.patterns, self.audited.rated, plan.level)
+        anew = round(rows * rate_of(sum(shown.values()), len(shown)).rate) if plan.how == "rewrite" else 0
+        rest = rows - len(shown) if self.by == "judge" else 0
+        texts = self.audited.texts.values()
+        size, told = sum(map(len, texts)) / 4 / max(len(texts), 1), PATTERN * len(plan.patterns)
+        steps: tuple[tuple[str, Role, int, tuple[float, float]], ...] = (
+            ("audit/rate", "judge", rest + anew, (ASKED["audit/rate"] + size + told, VERDICT * len(plan.patterns))),
+            ("audit/rewrite", "refiner", anew, (ASKED["audit/rate"] + size + told, size)),
+        )
+        # not by the mean of the audit's own calls, which asked for more patterns than these
+        return [forecast(self.engine, step, role, calls=calls, each=each, known=[])
+                for step, role, calls, each in steps if calls]  # fmt: skip
 
     async def run(self, folder: Path) -> Filtered:
         """Write what the filter leaves and what it takes out into a new folder, and return what it did.

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import orjson
 
-from habitus.audit.corpus import PARTS, frequencies, gather, holders, key_of, sightings
-from habitus.audit.diversity import Diversity, Lengths, diversity, lengths
+from habitus.audit.corpus import KEPT, PARTS, frequencies, gather, holders, key_of, sightings
+from habitus.audit.diversity import Diversity, Lengths, diversity, figures, lengths
 from habitus.audit.features import Features
 from habitus.audit.prevalence import wilson
 
@@ -38,7 +38,7 @@ BESIDE = 8
 AT_HOME, MOST_OF_ALL = 0.95, 0.8
 """A pattern lives in one group if so much of it is there, and that group is not nearly everything."""
 BEFORE, AFTER = 3, 9
-"""Tokens shown around a habit."""
+"""Tokens shown around what is less than a sentence."""
 PER_LENGTH = frozenset({"phrase", "frame", "name", "wording"})
 """Kinds that a longer text has a greater chance to show."""
 
@@ -82,6 +82,13 @@ class LexicalReport:
     version: str
     reference_diversity: Diversity | None
     reference_lengths: Lengths | None
+    grammar: float = 0.0
+    """Share of the words that are English ones of grammar and conversation: about half in English prose."""
+
+    @property
+    def whole(self) -> list[tuple[str, str, str]]:
+        """What there is to tell of the dataset as a whole, here and in the reference."""
+        return figures((self.diversity, self.lengths), (self.reference_diversity, self.reference_lengths))
 
 
 @dataclass(frozen=True)
@@ -195,6 +202,7 @@ def audit_lexical(
         version=reference.version,
         reference_diversity=reference.diversity,
         reference_lengths=reference.lengths,
+        grammar=float(corpus.table(KEPT)[corpus.tokens[corpus.at]].mean()) if corpus.words else 0.0,
     )
 
 
@@ -334,12 +342,12 @@ def finding(one: Candidate, corpus: Corpus, reference: Reference) -> Finding:
 
 
 def _shown(one: Candidate, at: int, corpus: Corpus) -> str:
-    """Return the words at one place, with some around those of a habit that has a name."""
+    """Return the words at one place, with some around those that are less than a sentence."""
     start, stop = int(one.start[at]), int(one.stop[at])
-    if one.name:
+    if "frame" not in one.kind:
         record = int(one.document[at])
         start, stop = max(start - BEFORE, int(corpus.starts[record])), min(stop + AFTER, int(corpus.starts[record + 1]))
-    return corpus.snippet(start, stop).strip()
+    return corpus.snippet(start, stop).strip().lstrip("!.?,;: ") or corpus.snippet(start, stop)
 
 
 def _home(one: Candidate, corpus: Corpus) -> dict[str, float]:

@@ -56,8 +56,8 @@ POOL = 400
 """Texts that may be read for each scan."""
 USUAL_PATTERNS, NOTES_A_SCAN = 12, 12
 """What scans come to, as long as nothing is known."""
-_ASKED = {"audit/scan": 1_000, "audit/cluster": 600, "audit/define": 1_200, "audit/rate": 700}
-_NOTE, _PATTERN, _HABIT, _VERDICT = 110, 330, 120, 45
+ASKED = {"audit/scan": 1_000, "audit/cluster": 600, "audit/define": 1_200, "audit/rate": 700}
+NOTE, PATTERN, HABIT, VERDICT = 110, 330, 120, 45
 """Tokens of a note, of a definition, of a habit that is reported, and of a verdict."""
 
 In = TypeVar("In", bound="Planned")
@@ -112,7 +112,7 @@ class Passes:
     @property
     def paired(self) -> bool:
         """Whether the reference is the other answer of the same preference pairs."""
-        return self.reference is not None and self.reference.source.given == self.reading.source.given
+        return self.reference is not None and self.reference.view.answer != self.reading.view.answer
 
     @property
     def is_simulated(self) -> bool:
@@ -194,7 +194,20 @@ class Passes:
             "simulated": self.is_simulated,
             "made_with": self.made_with,
             "cost": [asdict(one) for one in self.engine.ledger.totals() if one.step in STEPS],
+            "per_1000": self._per_thousand(),
         }  # fmt: skip
+
+    def _per_thousand(self) -> dict[str, Any] | None:
+        """Return what rating a thousand more texts would take, by the mean of the calls so far."""
+        rating = next((one for one in self.engine.ledger.totals() if one.step == "audit/rate"), None)
+        per_text = -(-len(self.found.prevalence) // self.settings.patterns_per_call)
+        if rating is None or not per_text:
+            return None
+        calls = 1_000 * per_text
+        share = calls / rating.calls
+        return {"calls": calls, "input_tokens": round(rating.input_tokens * share),
+                "output_tokens": round(rating.output_tokens * share), "dollars": rating.dollars * share,
+                "unpriced": round(rating.unpriced * share)}  # fmt: skip
 
     def estimate(self, known: list[StepTotal]) -> list[StepEstimate]:
         """Return what the passes will take, as far as it can be told before the patterns are known."""
@@ -207,18 +220,18 @@ class Passes:
         calls = -(-patterns // per_call)
         rated = len(texts) + min(self.settings.repeat, len(found.texts))
         each = {
-            "audit/scan": (len(scans), read, NOTES_A_SCAN * _HABIT),
+            "audit/scan": (len(scans), read, NOTES_A_SCAN * HABIT),
             "audit/cluster": (
                 max(notes / MOST_NOTES, 1) + (notes > MOST_NOTES),
-                min(notes, MOST_NOTES) * _NOTE,
-                patterns * _HABIT,
+                min(notes, MOST_NOTES) * NOTE,
+                patterns * HABIT,
             ),
             "audit/define": (patterns, 60 * patterns, 450),
-            "audit/rate": (rated * calls, mean + _PATTERN * patterns / calls, _VERDICT * patterns / calls),
+            "audit/rate": (rated * calls, mean + PATTERN * patterns / calls, VERDICT * patterns / calls),
         }
         return [
             forecast(self.engine, step, role, calls=each[step][0],
-                     each=(_ASKED[step] + each[step][1], each[step][2]), known=known)
+                     each=(ASKED[step] + each[step][1], each[step][2]), known=known)
             for step, role in STEPS.items()
         ]  # fmt: skip
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +48,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A group of texts in which a pattern is more, or less, frequent than in the others."""
+    """A group of texts, and how frequent a pattern is in it and in the others."""
 
     facet: str
     value: str
@@ -56,8 +56,15 @@ class Group:
     rest: Rate
     p: float
     """Corrected for the number of groups and patterns."""
+    is_notable: bool
+    """The difference is no accident."""
     is_home: bool
     """Nearly all of the pattern is in it."""
+
+    @property
+    def is_more(self) -> bool:
+        """Whether the pattern is notably more frequent in it than in the others."""
+        return self.is_notable and self.here.rate > self.rest.rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +74,7 @@ class Agreement:
     of: int
     agreement: float
     kappa: float | None
-    """Cohen's; None where one of the two never varies."""
+    """Cohen's; None where both always say the same one thing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +98,7 @@ class Prevalence:
     unsupported: int
     """Verdicts whose quotation does not occur; not counted as positive."""
     groups: tuple[Group, ...]
+    """By what is told of the texts; those in which it is notably more frequent come first."""
     repeated: Agreement | None
     """The judge against itself, by the broad test."""
 
@@ -227,31 +235,48 @@ def holm(values: Sequence[float]) -> list[float]:
 def _groups(
     patterns: Sequence[Pattern], rated: Sequence[Rated], facets: Mapping[str, Mapping[str, str]]
 ) -> dict[str, list[Group]]:
-    """Return by pattern the groups of texts in which it is notably more or less frequent than in the rest."""
+    """Return by pattern the groups of some size, those in which it is notably more frequent than in the rest first."""
     from scipy.stats import fisher_exact
 
     members: dict[tuple[str, str], set[str]] = defaultdict(set)
     for one in rated:
         for facet, value in facets.get(one.id, {}).items():
             members[facet, value].add(one.id)
-    found: list[tuple[str, Group]] = []
+    everything = frozenset(one.id for one in rated)
+    # of a facet with two values, each is the rest of the other: one test, and not two to correct for
+    parts = {
+        name: frozenset((frozenset(inside), everything - inside))
+        for name, inside in members.items()
+        if FEWEST_IN_GROUP <= len(inside) <= len(rated) - FEWEST_IN_GROUP
+    }
+    found: dict[str, list[Group]] = {}
+    tests: dict[tuple[str, frozenset[frozenset[str]]], float] = {}
     for pattern in patterns:
         there = flags(pattern.id, rated, "broad")
-        total = sum(there.values())
-        for (facet, value), inside in members.items():
-            if not FEWEST_IN_GROUP <= len(inside) <= len(rated) - FEWEST_IN_GROUP:
-                continue
-            count = sum(there[name] for name in inside)
+        total, found[pattern.id] = sum(there.values()), []
+        for name, part in parts.items():
+            inside = members[name]
+            count = sum(there[one] for one in inside)
             here, rest = rate_of(count, len(inside)), rate_of(total - count, len(rated) - len(inside))
             p = fisher_exact([[count, here.of - count], [rest.count, rest.of - rest.count]]).pvalue
+            tests[pattern.id, part] = float(p)
             is_home = count >= AT_HOME * total > 0 and len(inside) <= MOST_OF_ALL * len(rated)
-            found.append((pattern.id, Group(facet, value, here, rest, float(p), is_home)))
-    notable: dict[str, list[Group]] = defaultdict(list)
-    for (pattern_id, group), p in zip(found, holm([group.p for _, group in found]), strict=True):
-        if p < NOTABLE:
-            corrected = Group(group.facet, group.value, group.here, group.rest, p, group.is_home)
-            notable[pattern_id].append(corrected)
-    return {name: sorted(groups, key=lambda group: group.p) for name, groups in notable.items()}
+            found[pattern.id].append(Group(*name, here, rest, float(p), is_notable=False, is_home=is_home))
+    sound = dict(zip(tests, holm(list(tests.values())), strict=True))
+    return {
+        name: _ranked([_told(group, sound[name, parts[group.facet, group.value]]) for group in groups])
+        for name, groups in found.items()
+    }
+
+
+def _told(group: Group, p: float) -> Group:
+    """Return a group with its corrected p, and what follows from it."""
+    is_notable = p < NOTABLE
+    return replace(group, p=p, is_notable=is_notable, is_home=group.is_home and is_notable)
+
+
+def _ranked(groups: list[Group]) -> list[Group]:
+    return sorted(groups, key=lambda one: (not one.is_home, not one.is_more, not one.is_notable, one.p))
 
 
 def together(patterns: Sequence[Pattern], rated: Sequence[Rated]) -> list[Together]:

@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from habitus.models.costs import dollars_in_all
 from habitus.quotes import located
 from habitus.study import write_whole
 from habitus.templates import templates
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from habitus.audit.dataset import Reading, Text
-    from habitus.audit.lexical import LexicalReport
+    from habitus.audit.lexical import Finding, LexicalReport
     from habitus.audit.passes import Findings, Passes
     from habitus.records import Match, Pattern
 
@@ -26,29 +28,42 @@ AROUND = 260
 MOST_COUNTED = 40
 
 
-def write_reports(folder: Path, counted: LexicalReport, passes: Passes) -> None:
+def write_reports(folder: Path, counted: LexicalReport, avoided: Sequence[Finding], passes: Passes) -> None:
     """Write `rates.json`, `report.md` and `report.html` into an audit's folder."""
     rates = orjson.dumps(passes.summary, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS)
     write_whole(folder / "rates.json", rates)
     for suffix in (".md", ".html"):
-        (folder / f"report{suffix}").write_text(written(suffix, passes.reading, counted, passes), encoding="utf-8")
+        whole = written(suffix, passes.reading, counted, avoided, passes)
+        (folder / f"report{suffix}").write_text(whole, encoding="utf-8")
 
 
-def written(suffix: str, reading: Reading, counted: LexicalReport, passes: Passes | None) -> str:
-    """Return the report in the form that a file's ending asks for: .json, .md or .html."""
-    whole = {
+def written(
+    suffix: str, reading: Reading, counted: LexicalReport, avoided: Sequence[Finding], passes: Passes | None
+) -> str:
+    """Return the report in the form that a file's ending asks for: .json, .md or .html.
+
+    `avoided` is what the rejected answers of preference pairs have more of.
+    """
+    whole: dict[str, Any] = {
         "dataset": passes.folder.name if passes and reading.source.name == "kept.jsonl" else reading.source.name,
         "rows": reading.rows,
         "unread": reading.unread,
         "counted": asdict(counted),
+        "avoided": [asdict(one) for one in avoided],
         "audit": passes.summary if passes else None,
         "patterns": _patterns(passes.found) if passes else [],
     }
     if suffix == ".json":
         return orjson.dumps(whole, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS).decode()
-    jinja = templates("audit", percent=lambda share: f"{share:.1%}", cell=_cell)
-    whole["counted"]["findings"] = whole["counted"]["findings"][:MOST_COUNTED]
-    return jinja.get_template(f"report{suffix}.jinja").render(whole)
+    jinja = templates("audit", percent=lambda share: f"{share:.1%}", cell=_cell, price=_price)
+    for place, name in ((whole["counted"], "findings"), (whole, "avoided")):
+        place[name] = place[name][:MOST_COUNTED]
+    names = {one.id: one.name for one in passes.found.patterns} if passes else {}
+    return jinja.get_template(f"report{suffix}.jinja").render(whole, whole=counted.whole, names=names)
+
+
+def _price(row: dict[str, Any]) -> str:
+    return dollars_in_all(row["calls"], row["dollars"], row["unpriced"])
 
 
 def _cell(text: object) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from habitus.audit.dataset import Reading
-    from habitus.audit.lexical import LexicalReport
+    from habitus.audit.lexical import Finding, LexicalReport
     from habitus.audit.passes import Findings, Passes
     from habitus.config import Config
     from habitus.records import Role
@@ -28,6 +28,8 @@ WRITTEN_AS = (".json", ".md", ".html")
 HINTS = 12
 ALL = 200
 """Counted findings that are looked for, however many are listed."""
+LEAST_ENGLISH = 0.2
+"""Share of English words of grammar in English texts, at the least."""
 LEAST_RATED = 0.9
 """Share of the drawn texts that must have been rated for the gate to open."""
 
@@ -93,10 +95,13 @@ def data(data: str, **options: Any) -> None:
     _check_targets(options["to"])
     reading, reference = _readings(data, options)
     counted = _counted(reading, reference, options["most"])
-    _warn_of_rows(reading, reference)
-    beside = "the rejected answers" if reference else f"{counted.reference} ({counted.version})"
-    show_audit.lexical(counted, reading.source.given, options["reference"] or beside, options["most"])
-    asked = _Asked(reading, reference, counted, options)
+    is_paired = reference is not None and reference.view.answer == "rejected"
+    avoided = _counted(reference, reading, options["most"]).findings if reference and is_paired else ()
+    _warn_of_rows(reading, None if is_paired else reference)
+    _warn_of_profile(reading, counted)
+    show_audit.lexical(counted, reading.source.given, reading.kind, options["most"])
+    show_audit.avoided(avoided, options["most"])
+    asked = _Asked(reading, reference, counted, avoided, options)
     study, config = _home(data, reading, options)
     if study is None or config is None:
         _without_model(asked)
@@ -153,6 +158,23 @@ def _warn_of_rows(reading: Reading, reference: Reading | None) -> None:
         )
 
 
+def _warn_of_profile(reading: Reading, counted: LexicalReport) -> None:
+    """Warn where the shipped profile, of assistants' answers in English, is of another kind than the texts."""
+    from habitus import show
+
+    if not counted.version:
+        return
+    other = {"user": ["messages of users"], "both": ["messages of both sides"], "assistant": []}
+    reasons = other.get(reading.kind, [reading.kind])
+    if counted.words and counted.grammar < LEAST_ENGLISH:
+        reasons = [*reasons, "hardly English"]
+    if reasons:
+        show.warn(
+            f"these are {' and '.join(reasons)}; the profile is of assistants' answers in English, so that much of "
+            "this tells the one kind from the other (--reference DATA compares with texts of their own kind)"
+        )
+
+
 def _without_model(asked: _Asked) -> None:
     """Say that no model was asked, and how to ask one.
 
@@ -181,7 +203,12 @@ def _counted(reading: Reading, reference: Reading | None, most: int) -> LexicalR
 
     beside = (row for text in reference for row in text.messages) if reference else None
     # Everything is found, so that the gate does not depend on how much is listed.
-    return audit_lexical((row for text in reading for row in text.messages), reference=beside, most=max(most, ALL))
+    found = audit_lexical((row for text in reading for row in text.messages), reference=beside, most=max(most, ALL))
+    if reference is None:
+        return found
+    is_paired = reference.view.answer != reading.view.answer
+    name = f"the {reference.view.answer} answers" if is_paired else reference.source.given
+    return replace(found, reference=name)
 
 
 def _home(data: str, reading: Reading, options: dict[str, Any]) -> tuple[Study | None, Config | None]:
@@ -226,6 +253,8 @@ class _Asked:
     reading: Reading
     reference: Reading | None
     counted: LexicalReport
+    avoided: Sequence[Finding]
+    """What the rejected answers of preference pairs have more of."""
     options: dict[str, Any]
 
     @property
@@ -308,7 +337,7 @@ async def _run(study: Study, config: Config, folder: Path, asked: _Asked) -> Pas
             tell_waiting(engine)
             return None
         passes.note(study)
-        write_reports(folder, asked.counted, passes)
+        write_reports(folder, asked.counted, asked.avoided, passes)
     return passes
 
 
@@ -318,7 +347,8 @@ def _deliver(asked: _Asked, passes: Passes | None = None) -> None:
     from habitus.audit.report import written
 
     for target in asked.options["to"]:
-        target.write_text(written(target.suffix, asked.reading, asked.counted, passes), encoding="utf-8")
+        whole = written(target.suffix, asked.reading, asked.counted, asked.avoided, passes)
+        target.write_text(whole, encoding="utf-8")
         show.say(f"  everything is in {target}")
     bar = asked.options["fail_above"]
     if bar is None:

@@ -131,6 +131,8 @@ async def _carry_out(found: Audited, plan: Plan, folder: Path, options: dict[str
         tell_exchanges(engine)
         interruptible(engine)
         filtering = Filtering(plan, engine, found, state, by=options["by"], embedder=options["embedder"])
+        if estimate := filtering.estimate():
+            show.plan(estimate, "the filtered rows")
         try:
             async with show.progress(state, engine.tally):
                 return await filtering.run(folder)
