@@ -32,7 +32,7 @@ def test_the_planted_rates_are_in_the_chats_and_nowhere_else(toy: Any) -> None:
     assert "Halden is" not in " ".join(plain)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_a_planted_pattern_goes_from_the_chats_into_the_model_and_not_without_its_rows(
     toy: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
