@@ -32,7 +32,7 @@ def plan(found: Plan, runs: Sequence[Run]) -> None:
             continue
         for at, job in enumerate(run.jobs):
             sources = list(dict.fromkeys(one.row.source for one in job.mixture.rows))
-            told = " + ".join(f"{name} {job.mixture.share(name, job.training.of):.0%}" for name in sorted(sources))
+            told = " + ".join(f"{job.mixture.share(name, job.training.of):.0%} {name}" for name in sorted(sources))
             rows.append([
                 run.arm * (not at), job.kind, told, f"{len(job.mixture.rows):,}", f"{job.steps:,}",
                 f"{job.epochs:.2f}", f"{job.tokens:,}", f"{job.learning_rate:g}",
