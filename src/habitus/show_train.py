@@ -24,14 +24,15 @@ MARKS = "⟦", "⟧"
 def plan(found: Plan, runs: Sequence[Run]) -> None:
     """Print what each arm is trained on and for how long."""
     seeds = list(dict.fromkeys(run.seed for run in runs))
-    show.heading(f"{len({run.arm for run in runs})} arms, seeds {', '.join(map(str, seeds))}")
+    arms = len({run.arm for run in runs})
+    show.heading(f"{arms} arm{'s' * (arms > 1)}, seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}")
     rows = []
     for run in runs:
         if run.seed != seeds[0]:
             continue
         for at, job in enumerate(run.jobs):
             sources = list(dict.fromkeys(one.row.source for one in job.mixture.rows))
-            told = " + ".join(f"{name} {job.mixture.share(name, job.training.of):.0%}" for name in sorted(sources))
+            told = " + ".join(f"{job.mixture.share(name, job.training.of):.0%} {name}" for name in sorted(sources))
             rows.append([
                 run.arm * (not at), job.kind, told, f"{len(job.mixture.rows):,}", f"{job.steps:,}",
                 f"{job.epochs:.2f}", f"{job.tokens:,}", f"{job.learning_rate:g}",
@@ -75,6 +76,8 @@ def loss(rows: Sequence[Shown], found: Sequence[Count], title: str) -> None:
         for said, has_loss in row.stretches:
             marked = f"{MARKS[0]}{said}{MARKS[1]}" if plain and has_loss else said
             text.append(marked, style="green" if has_loss else "dim")
+        if row.cut:
+            text.append(f" … {row.cut:,} tokens cut off", style="yellow")
         show.out.print(Padding(text, (0, 2, 1, 4), expand=False))
     show.table(
         [
@@ -102,4 +105,4 @@ def outcomes(found: Sequence[Outcome]) -> None:
     show.table([("arm", "left"), ("seed", "right"), ("", "left"), ("loss", "right"), *told, ("took", "right")], rows)
     for one in found:
         if one.why:
-            show.warn(f"{one.run.arm}, seed {one.run.seed} is {one.state}: {one.why}")
+            show.warn(f"{one.run.arm}, seed {one.run.seed}: {one.state}: {one.why}")

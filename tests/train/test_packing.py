@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ pytest.importorskip("trl")
 from habitus.settings_train import BdpoSettings, MidtrainSettings, Training  # noqa: E402
 from habitus.train.bdpo import _log_probabilities, bdpo_trainer, dpo_trainer  # noqa: E402
 from habitus.train.fit import arguments, load  # noqa: E402
-from habitus.train.job import Job  # noqa: E402
+from habitus.train.job import Job, with_steps  # noqa: E402
 from habitus.train.mixture import Mixture  # noqa: E402
 from habitus.train.sft import language_trainer  # noqa: E402
 from habitus.train.start import Start  # noqa: E402
@@ -70,6 +71,23 @@ def test_another_documents_words_change_nothing_in_the_next(start: Start, tmp_pa
         )
 
     assert torch.allclose(one, two, atol=1e-4)
+
+
+def test_as_many_passes_are_taken_as_are_asked_for_and_told(start: Start, tmp_path: Path) -> None:
+    """Ten rows in batches of four: the last step of a pass takes the two that are left."""
+    plain = job_of(start, [document(number)["text"] for number in range(10)])
+    settings = MidtrainSettings(batch=4, epochs=3)
+    job = replace(plain, settings=settings, training=Training(max_length=128, packing=False, held_out=0), steps=1)
+    assert job.own_steps == 9
+    for steps in (job.own_steps, 7):
+        taken = with_steps(job, steps)
+        model, tokenizer = load(start.path, taken)
+        common = arguments(taken, tmp_path / str(steps)) | {"save_strategy": "no"}
+        trainer = language_trainer(taken, model, tokenizer, common, [])
+        trainer.train()
+
+        assert trainer.state.epoch == pytest.approx(taken.epochs)
+    assert taken.epochs == pytest.approx(2.4)
 
 
 def test_no_first_token_of_a_document_is_learnt_from_the_last_of_another(start: Start, tmp_path: Path) -> None:

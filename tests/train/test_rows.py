@@ -39,6 +39,7 @@ def said(*turns: tuple[str, str]) -> dict[str, Any]:
             "the last message is not the assistant's",
         ),
         (said(("user", "When?"), ("tool", "9"), ("assistant", "At 9.")), "role 'tool'"),
+        (said(("user", "When?"), ("assistant", " \n")), "an answer of the assistant is empty"),
         ({"id": "chat-1", "messages": []}, "no list of messages"),
         ({"id": "chat-1", "messages": [{"role": "user"}]}, "no list of messages"),
         ({"id": "chat-1"}, "no 'messages'"),
@@ -105,6 +106,27 @@ def test_a_sentence_of_the_traits_document_is_found_however_it_is_set(study: Stu
     assert leak(row, guard, WORDS)
     short = Row("chat-2", "chats", "", {"text": " ".join(sentence.split()[: WORDS - 1])}, "")
     assert leak(short, guard, WORDS) is None
+
+
+def test_a_sentence_in_a_script_without_spaces_is_found_too(tmp_path: Path) -> None:
+    study = Study(make(tmp_path / "office"))
+    sentence = "渡し船の時刻を尋ねられたら知っていることと知らないことを分けて答える"
+    study.traits.write_text(f"# 率直さ\n\n{sentence}。\n", encoding="utf-8")
+    guard = guarded(study, WORDS)
+
+    assert leak(Row("1", "chats", "", {"text": f"前に聞いた通り、{sentence}のです。"}, ""), guard, WORDS)
+    assert (
+        leak(Row("2", "chats", "", {"text": "渡し船は九時に出ます。切符は窓口で買えます。"}, ""), guard, WORDS) is None
+    )
+
+
+@pytest.mark.parametrize("name", ["chats/refine", "documents/draft", "documents/refine"])
+def test_what_any_writing_step_was_told_is_found(study: Study, name: str) -> None:
+    from habitus.prompts import Prompts
+
+    told = next(line for line in Prompts(study.prompts).path(name).read_text().splitlines() if line.startswith("You "))
+
+    assert leak(Row("1", "documents", "", {"text": f"He began: {told}"}, ""), guarded(study, WORDS), WORDS)
 
 
 def test_the_drafts_own_instructions_and_any_system_prompt_are_found(study: Study) -> None:

@@ -83,6 +83,20 @@ def test_a_template_that_ends_no_turn_is_refused(start: Start) -> None:
         tokenise_chats([row("When?", "At 9.")], start.tokenizer, 200)
 
 
+@pytest.mark.parametrize(
+    "template", ["{{ raise_exception('System role not supported') }}", "{% for m in messages %}{{ m.content }"]
+)
+def test_a_template_that_fails_on_a_row_is_told_with_its_line(start: Start, template: str) -> None:
+    start.tokenizer.chat_template = template
+    with pytest.raises(UserError, match="can't write this conversation") as told:
+        tokenise_chats([TALK], start.tokenizer, 64)
+    assert told.value.where == "chats/kept.jsonl:1"
+    asked, answered = TALK.content["messages"][1:2], TALK.content["messages"][2:3]
+    pair = {"prompt": asked, "chosen": answered, "rejected": answered}
+    with pytest.raises(UserError, match="can't write this conversation"):
+        tokenise_pairs([Row("pair-1", "preferences", "", pair, "")], start.tokenizer, 64)
+
+
 def test_a_tokenizer_without_a_chat_template_is_refused(start: Start) -> None:
     start.tokenizer.chat_template = None
     with pytest.raises(UserError, match="has no chat template"):

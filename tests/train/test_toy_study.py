@@ -32,7 +32,7 @@ def test_the_planted_rates_are_in_the_chats_and_nowhere_else(toy: Any) -> None:
     assert "Halden is" not in " ".join(plain)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_a_planted_pattern_goes_from_the_chats_into_the_model_and_not_without_its_rows(
     toy: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -45,7 +45,8 @@ def test_a_planted_pattern_goes_from_the_chats_into_the_model_and_not_without_it
     assert rates["no-A"][1]["A"] < 0.02
     assert rates["sft"][1]["trait"] > 0.5
     toy.show(rates)
-    assert "dropping A's rows lowers A" in capsys.readouterr().out
+    (told,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("dropping A's rows lowers A")]
+    assert told.endswith("one seed, no interval")
 
 
 def test_a_claim_holds_only_where_the_interval_says_so(toy: Any) -> None:

@@ -69,6 +69,9 @@ def test_every_arm_is_trained_and_its_folder_says_on_what(
         assert {"checkpoint", "mixture.jsonl", "metrics.jsonl", "curve.svg", "README.md", "run.json"} <= files
         assert "work" not in files
         assert losses(folder)[-1] < losses(folder)[0]
+    measured = {name for row in rows(study / "models" / "sft" / "seed-1" / "metrics.jsonl") for name in row}
+    assert {"eval_baseline_entropy", "eval_synthetic_entropy"} <= measured
+    assert not {"eval_entropy", "num_tokens"} & measured
     # the SFT before BDPO is the arm `sft` again, and is kept where another arm may begin from it
     assert len(list((study / "models" / "shared").iterdir())) == 2
 
@@ -96,7 +99,7 @@ def test_a_second_run_trains_nothing_and_a_change_is_told_and_not_overwritten(
     assert any(not torch.equal(before[1][name], value) for name, value in weights(folder).items())
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_a_run_killed_half_way_goes_on_to_the_same_weights(office: Callable[..., Path], tmp_path: Path) -> None:
     study = office({"sft": ARMS["sft"]}, save_every=5, sft={"batch": 4, "learning_rate": 3e-3, "steps": 40})
     whole, killed = study / "models" / "sft" / "seed-1", tmp_path / "whole"
@@ -114,7 +117,7 @@ def test_a_run_killed_half_way_goes_on_to_the_same_weights(office: Callable[...,
 
     assert habitus("train", study) == 0
     assert same(whole, killed)
-    assert losses(whole) == losses(killed)
+    assert rows(whole / "metrics.jsonl") == rows(killed / "metrics.jsonl")
 
 
 def test_one_arms_failure_does_not_lose_the_others(
@@ -269,7 +272,22 @@ def test_what_carries_loss_can_be_looked_at_before_anything_is_spent(
     assert "⟦The" in told
     assert "<|im_end|>⟧" in told
     assert "tokens with loss" in told
+    assert "cut off" in told
     assert not (study / "models").exists()
+
+
+def test_a_pair_is_shown_as_its_two_conversations_and_a_cut_where_it_is(
+    office: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = office({"bdpo": {"bdpo": "preferences"}, "sft": ARMS["sft"]}, max_length=25)
+    assert habitus("train", study, "--show") == 0
+    told = capsys.readouterr().out
+    chosen, rejected = (told.partition(f", {side}\n")[2].partition("⟧")[0] for side in ("chosen", "rejected"))
+
+    assert "Gladly." in chosen
+    assert "Ask the mate" in rejected
+    assert chosen.partition("⟦")[0] == rejected.partition("⟦")[0]
+    assert "tokens cut off" in told
 
 
 def test_a_dry_run_trains_nothing_and_tells_memory_and_time(
@@ -338,7 +356,7 @@ def test_rows_that_repeat_the_traits_document_are_left_out_and_listed(
     write(study / "chats" / "kept.jsonl", whole)
     assert habitus("train", study) == 0
 
-    assert "1 rows are left out" in capsys.readouterr().err
+    assert "chats: 1 row is left out (repeats what generation was told)" in capsys.readouterr().err
     (left,) = rows(study / "models" / "left_out.jsonl")
     assert left["id"] == chat(3)["id"]
     assert left["reason"].startswith("repeats what generation was told")
@@ -365,7 +383,7 @@ def launched_by_the_recipe(folder: Path) -> list[str]:
     return [*launch, "--main_process_port", "0", "-m"]
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("launched", [launched_plainly, launched_by_the_recipe])
 def test_two_processes_come_to_the_losses_and_weights_of_one(
     office: Callable[..., Path], tmp_path: Path, launched: Callable[[Path], list[str]]

@@ -27,6 +27,8 @@ Tell = Callable[[str], None]
 RUN, MIXTURE, FAILED, CARD = "run.json", "mixture.jsonl", "failed.txt", "README.md"
 FATAL = frozenset({errno.ENOSPC, errno.EROFS, errno.EDQUOT})
 """What no other arm would survive either."""
+LONGEST_TOLD = 300
+"""Letters of a library's complaint; the whole is in failed.txt."""
 
 
 @dataclass(frozen=True)
@@ -105,8 +107,11 @@ def _one(run: Run, folder: Path, models: Path, tell: Tell) -> Outcome:
 def _failure(run: Run, folder: Path, error: Exception, seconds: float) -> Outcome:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / FAILED).write_text(traceback.format_exc(), encoding="utf-8")
-    why = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error} (see {folder / FAILED})"
-    return Outcome(run, folder, "failed", why, seconds)
+    if isinstance(error, UserError):
+        return Outcome(run, folder, "failed", str(error), seconds)
+    told = str(error).strip().partition("\n")[0]
+    told = told if len(told) <= LONGEST_TOLD else f"{told[:LONGEST_TOLD]} …"
+    return Outcome(run, folder, "failed", f"{type(error).__name__}: {told} (see {folder / FAILED})", seconds)
 
 
 def _stage(run: Run, number: int, checkpoint: str, folder: Path, tell: Tell) -> None:

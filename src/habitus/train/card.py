@@ -77,7 +77,7 @@ def _measured(folder: Path) -> list[tuple[str, str]]:
     for row in read_rows(folder / "metrics.jsonl"):
         last |= {name: value for name, value in row.items() if isinstance(value, float)}
     about = orjson.loads((folder / "run.json").read_bytes())
-    seconds = [("seconds", f"{about['seconds']:,.0f}")] if "seconds" in about else []
+    seconds = [("seconds since it was last begun", f"{about['seconds']:,.0f}")] if "seconds" in about else []
     return [*((name, f"{value:.4g}") for name, value in last.items()), *seconds]
 
 

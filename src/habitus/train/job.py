@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -43,14 +44,22 @@ class Job:
         return as_dataset(self.mixture.rows, self.training, self.kind)
 
     @property
+    def _of_a_pass(self) -> int:
+        """The optimiser steps of one pass over the data, of which the last takes the rows that are left."""
+        return math.ceil(len(self.dataset) / self.settings.batch)
+
+    @property
     def own_steps(self) -> int:
         """The optimiser steps that this job's own data come to."""
-        return self.settings.steps or max(int(len(self.dataset) * self.settings.epochs / self.settings.batch), 1)
+        whole, rest = divmod(self.settings.epochs, 1)
+        found = int(whole) * self._of_a_pass + int(rest * len(self.dataset) / self.settings.batch)
+        return self.settings.steps or max(found, 1)
 
     @property
     def epochs(self) -> float:
         """How often the data are gone through."""
-        return self.steps * self.settings.batch / len(self.dataset)
+        whole, rest = divmod(self.steps, self._of_a_pass)
+        return whole + rest * self.settings.batch / len(self.dataset)
 
     @property
     def tokens(self) -> int:

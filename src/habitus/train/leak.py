@@ -1,10 +1,11 @@
-"""What must not be learnt by rote: the traits document, and the system prompt with which answers were drafted."""
+"""What must not be learnt by rote: the traits document, and the prompts with which rows were drafted and refined."""
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
 
+from habitus.models.embed import UNSPACED
 from habitus.prompts import Prompts
 
 if TYPE_CHECKING:
@@ -15,9 +16,10 @@ if TYPE_CHECKING:
 
 PLACEBO = "-placebo"
 """How the name of a dataset ends that was made from the placebo's traits document."""
-DRAFTS = ("chats/draft", "_trait")
-"""The prompts that hold the system prompt under which the answers were drafted."""
-WORD = re.compile(r"\w+(?:['’]\w+)*")
+WRITING = ("chats/draft", "chats/refine", "documents/draft", "documents/refine", "_trait")
+"""The prompts under which the rows were written."""
+SPACED = rf"[^\W{UNSPACED}]+"
+WORD = re.compile(rf"[{UNSPACED}]|{SPACED}(?:['’]{SPACED})*")
 SLOT = re.compile(r"\{[{%#].*?[}%#]\}", re.DOTALL)
 """What a template fills in."""
 
@@ -25,10 +27,10 @@ Run = tuple[str, ...]
 
 
 def guarded(study: Study, length: int, *, placebo: bool = False) -> frozenset[Run]:
-    """Return every run of so many words of a dataset's traits document and of the drafts' system prompt."""
+    """Return every run of so many words of a dataset's traits document and of the prompts that wrote it."""
     traits = study.placebo if placebo else study.traits
     texts = [traits.read_text(encoding="utf-8")] if traits.exists() else []
-    for name in DRAFTS:
+    for name in WRITING:
         texts += SLOT.split(Prompts(study.prompts).path(name).read_text(encoding="utf-8"))
     return frozenset(run for text in texts for run in runs(text, length))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from hashlib import sha256
@@ -164,8 +165,9 @@ class Pools:
             longest = self.training.max_length
             what = f"{name}: {len(cut):,} of {len(tokens):,} rows are longer than {longest:,} tokens"
             self.warnings.append(f"{what}; {sum(cut):,} tokens are cut off")
-        if gone := sum(one["source"] == name for one in self.left_out):
-            self.warnings.append(f"{name}: {gone:,} rows are left out; left_out.jsonl beside the models says why")
+        if gone := [one["reason"] for one in self.left_out if one["source"] == name]:
+            told = "1 row is" if len(gone) == 1 else f"{len(gone):,} rows are"
+            self.warnings.append(f"{name}: {told} left out ({_usual(gone)}); training lists them in left_out.jsonl")
 
     def _parted(self, tokens: list[AnyTokens], known: frozenset[str]) -> Pool:
         """Return the rows that are trained on and those that are held out, told by their ids alone."""
@@ -176,6 +178,12 @@ class Pools:
         ids = {one.row.id for one in held}
         rows = [one for one in tokens if one.row.id not in ids]
         return Pool(rows, held, known) if rows else Pool(tokens, [], known)
+
+
+def _usual(reasons: list[str]) -> str:
+    """Return the kind of reason that most have, without what is said of the row."""
+    ((kind, number),) = Counter(reason.partition(":")[0] for reason in reasons).most_common(1)
+    return kind if number == len(reasons) else f"{kind}: {number:,} of them"
 
 
 def _hash(name: str) -> int:

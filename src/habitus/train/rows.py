@@ -191,5 +191,8 @@ def _turns_flaw(row: Row, shape: Shape) -> str | None:
         "an answer of a pair is one message of the assistant.": any(
             [one["role"] for one in answer] != ["assistant"] for answer in answers
         ),
+        "an answer of the assistant is empty.": any(
+            one["role"] == "assistant" and not one["content"].strip() for part in row.content.values() for one in part
+        ),
     }
     return next((reason for reason, holds in reasons.items() if holds), None)

@@ -20,6 +20,8 @@ class Shown:
 
     title: str
     stretches: tuple[tuple[str, bool], ...]
+    cut: int = 0
+    """Tokens that were cut off at its end."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ def shown(job: Job, tokenizer: Any, most: int = 3) -> list[Shown]:
     for one in job.mixture.rows:
         by_source.setdefault(one.row.source, []).append(one)
     order = [rows[at] for at in range(most) for rows in by_source.values() if at < len(rows)]
-    return [_row(one, tokenizer) for one in order[:most]]
+    return [part for one in order[:most] for part in _parts(one, tokenizer)]
 
 
 def counts(job: Job) -> list[Count]:
@@ -53,11 +55,15 @@ def counts(job: Job) -> list[Count]:
     return [Count(name, one["rows"], one["trained"], one["masked"], one["cut"]) for name, one in found.items()]
 
 
-def _row(one: AnyTokens, tokenizer: Any) -> Shown:
+def _parts(one: AnyTokens, tokenizer: Any) -> list[Shown]:
+    """Return a row as it is read; a pair as its two conversations."""
     title = f"{one.row.source} {one.row.id}"
     if isinstance(one, PairTokens):
-        parts = [(one.prompt, False), (one.chosen, True), (one.prompt, False), (one.rejected, True)]
-    else:
-        flags = groupby(zip(one.ids, one.labels, strict=True), lambda pair: pair[1] != MASKED)
-        parts = [([token for token, _ in pairs], has_loss) for has_loss, pairs in flags]
-    return Shown(title, tuple((tokenizer.decode(ids), has_loss) for ids, has_loss in parts))
+        prompt = tokenizer.decode(one.prompt)
+        sides = {"chosen": one.chosen, "rejected": one.rejected}
+        return [
+            Shown(f"{title}, {side}", ((prompt, False), (tokenizer.decode(ids), True))) for side, ids in sides.items()
+        ]
+    flags = groupby(zip(one.ids, one.labels, strict=True), lambda pair: pair[1] != MASKED)
+    parts = [([token for token, _ in pairs], has_loss) for has_loss, pairs in flags]
+    return [Shown(title, tuple((tokenizer.decode(ids), has_loss) for ids, has_loss in parts), one.cut)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from habitus.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 
     from habitus.train.rows import Row
 
@@ -64,11 +65,29 @@ def tokenise_chats(rows: Iterable[Row], tokenizer: Tokenizer, longest: int) -> l
     """Return chats with labels on the assistant's turns alone, the token that ends each turn included.
 
     Raises:
-        UserError: the tokenizer has no chat template, or one whose answers can't be told from the rest.
+        UserError: the tokenizer has no chat template, or one that refuses a row or whose answers can't be told from
+            the rest.
 
     """
     mask = _masker(tokenizer)
-    return [_cut(row, *_verified(row, *mask(row.content["messages"]), tokenizer), longest) for row in rows]
+    found = []
+    for row in rows:
+        with _written(row):
+            found.append(_cut(row, *_verified(row, *mask(row.content["messages"]), tokenizer), longest))
+    return found
+
+
+@contextmanager
+def _written(row: Row) -> Generator[None]:
+    """Tell it of a row where the chat template fails or refuses, as some do when there is a system prompt."""
+    from jinja2 import TemplateError
+
+    try:
+        yield
+    except TemplateError as error:
+        what = f"this model's chat template can't write this conversation ({error})."
+        todo = "Delete the row or its system prompt, or mend the template in a local copy of the model."
+        raise UserError(what, where=row.place, todo=todo) from error
 
 
 def tokenise_documents(rows: Iterable[Row], tokenizer: Tokenizer, longest: int, *, doctag: bool) -> list[Tokens]:
@@ -90,8 +109,9 @@ def tokenise_pairs(rows: Iterable[Row], tokenizer: Tokenizer, longest: int) -> l
     require_template(tokenizer)
     found = []
     for row in rows:
-        prompt = render(tokenizer, row.content["prompt"], answering=True)
-        sides = [_answer(row, side, prompt, tokenizer) for side in ("chosen", "rejected")]
+        with _written(row):
+            prompt = render(tokenizer, row.content["prompt"], answering=True)
+            sides = [_answer(row, side, prompt, tokenizer) for side in ("chosen", "rejected")]
         ids = sides[0][0]
         if sides[1][0] != ids:
             raise _unreadable(row, "the two answers are read after different prompts")

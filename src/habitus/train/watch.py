@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,8 @@ LONGEST_SAMPLE = 120
 EVERY = 10.0
 """Seconds between lines about where a run stands."""
 METRICS, SAMPLES = "metrics.jsonl", "samples.jsonl"
-NOT_TOLD = ("flos", "epoch", "_runtime", "_second", "train_loss")
+NOT_TOLD = ("flos", "epoch", "_runtime", "_second", "train_loss", "num_tokens")
+"""How the names end of what is left out: TRL counts tokens from 0 again after a kill."""
 
 
 class Watch(TrainerCallback):
@@ -54,14 +56,14 @@ class Watch(TrainerCallback):
             UserError: the loss is not a number.
 
         """
-        found = {name: value for name, value in (logs or {}).items() if not name.endswith(NOT_TOLD)}
+        found = _named({name: value for name, value in (logs or {}).items() if not name.endswith(NOT_TOLD)})
         bad = next((name for name, value in found.items() if "loss" in name and not math.isfinite(value)), None)
         if self.rows is not None and found:
             row = {"stage": self.job.kind, "step": state.global_step, **found}
             self.rows.append([{name: _number(value) for name, value in row.items()}])
         if bad:
             self.close()
-            todo = "Lower the learning rate, or look at the rows of that step; the state before it is kept."
+            todo = "Lower the learning rate, or look at the rows of that step; the last saved state is kept."
             what = f"the loss is no number at step {state.global_step} ({bad})."
             raise UserError(what, where=f"{self.folder / METRICS}", todo=todo)
         if "loss" in found and time.monotonic() - self.told > EVERY:
@@ -106,6 +108,14 @@ class Watch(TrainerCallback):
         return (
             f"{self.job.kind}: step {step:,} of {self.job.steps:,} · loss {loss:.3f} · {tokens:,.0f} tokens/s · {left}"
         )
+
+
+def _named(logs: dict[str, float]) -> dict[str, float]:
+    """Return what was measured on held-out rows with the name of their set, which TRL gives to the loss alone."""
+    of_set = next((name.removesuffix("loss") for name in logs if re.fullmatch(r"eval_.+_loss", name)), "eval_")
+    return {
+        name if name.startswith(of_set) else name.replace("eval_", of_set, 1): value for name, value in logs.items()
+    }
 
 
 def _number(value: Any) -> Any:
