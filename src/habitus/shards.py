@@ -267,6 +267,25 @@ async def open_shards(engine: Engine, root: Path, address: str) -> Shards:
         raise UserError(
             "with one call at a time, one machine is enough.", todo="Raise concurrency, or leave --ray out."
         )
+    ray = connect(address)
+    number = min(MOST_SHARDS, max(1, int(ray.cluster_resources().get("CPU", 1))))
+    actor = ray.remote(Shard).options(
+        num_cpus=0,  # they wait more than they work, and the last machine left takes them all
+        max_restarts=-1,
+        max_task_retries=-1,
+        max_concurrency=10_000,
+        scheduling_strategy="SPREAD",
+    )
+    return Shards(engine, root, actor, number, address=address)
+
+
+def connect(address: str) -> Any:
+    """Return Ray, with this process a part of the cluster at an address; without one, of one on this machine.
+
+    Raises:
+        UserError: it is not installed, or there is no cluster.
+
+    """
     alone = {} if address else {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # it then listens on loopback alone
     os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", **alone} | os.environ
     try:
@@ -283,15 +302,7 @@ async def open_shards(engine: Engine, root: Path, address: str) -> Shards:
     except (ConnectionError, ValueError) as error:
         todo = "Start it with `ray start --head`, give its address as host:port, or leave the address out."
         raise UserError(f"there is no Ray cluster: {error}", where=f"--ray {address}", todo=todo) from error
-    number = min(MOST_SHARDS, max(1, int(ray.cluster_resources().get("CPU", 1))))
-    actor = ray.remote(Shard).options(
-        num_cpus=0,  # they wait more than they work, and the last machine left takes them all
-        max_restarts=-1,
-        max_task_retries=-1,
-        max_concurrency=10_000,
-        scheduling_strategy="SPREAD",
-    )
-    return Shards(engine, root, actor, number, address=address)
+    return ray
 
 
 def open_daft() -> Any:

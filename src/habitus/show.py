@@ -355,7 +355,8 @@ def _headline(state: Progress, tally: Tally, began: float, start: int) -> str:
         parts.append(f"{state.planned:,} planned")
     if state.duplicates:
         parts.append(f"{state.duplicates:,} near-duplicates")
-    parts.append(f"{answered:,} calls" + (f" and {replayed:,} from the ledger" if replayed else ""))
+    if tally.steps:
+        parts.append(f"{answered:,} calls" + (f" and {replayed:,} from the ledger" if replayed else ""))
     if answered and elapsed >= 1:
         parts.append(f"{answered / elapsed:,.0f} calls/s")
     parts.append(clock(elapsed))
