@@ -199,6 +199,17 @@ def test_a_row_that_json_has_no_place_for_leaves_nothing_half_written(tmp_path: 
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [".lock", "rows-hashing.npz"]
 
 
+@pytest.mark.parametrize("levels", [300, 700, 1000])
+def test_a_row_that_is_nested_too_deeply_is_told(tmp_path: Path, levels: int) -> None:
+    data = tmp_path / "logs.jsonl"
+    data.write_text('{"text": "The ferry left at six.", "x": ' + "[" * levels + "]" * levels + "}\n")
+
+    with pytest.raises(UserError, match="no place for") as told:
+        cli.main(["dedup", str(data), "--into", str(tmp_path / "out")], standalone_mode=False)
+
+    assert told.value.where == f"{data}:1"
+
+
 def test_two_commands_do_not_write_into_one_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from filelock import FileLock
 
