@@ -280,10 +280,10 @@ async def open_shards(engine: Engine, root: Path, address: str) -> Shards:
 
 
 def connect(address: str) -> Any:
-    """Return Ray, with this process a part of the cluster at an address; without one, of one on this machine.
+    """Return Ray, connected to the cluster at an address; without one, to its own on this machine.
 
     Raises:
-        UserError: it is not installed, or there is no cluster.
+        UserError: it is not installed, or there is no cluster at the address.
 
     """
     alone = {} if address else {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # it then listens on loopback alone
@@ -294,11 +294,10 @@ def connect(address: str) -> Any:
         todo = 'Run: pip install "habitus[cluster]"'
         raise UserError("many machines need ray, which is not installed.", where="--ray", todo=todo) from error
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    where: dict[str, Any] = {"address": address} if address else {"address": "local", "include_dashboard": False}
     try:
-        if address:
-            ray.init(address, **quiet)
-        else:
-            ray.init("local", include_dashboard=False, **quiet)
+        if not ray.is_initialized():
+            ray.init(**where, **quiet)
     except (ConnectionError, ValueError) as error:
         todo = "Start it with `ray start --head`, give its address as host:port, or leave the address out."
         raise UserError(f"there is no Ray cluster: {error}", where=f"--ray {address}", todo=todo) from error
