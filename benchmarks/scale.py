@@ -165,7 +165,9 @@ def measured() -> dict[str, float]:
         size = (root / "ledger.db").stat().st_size / calls
         files = sum(path.stat().st_size for path in (root / "chats").iterdir()) / rows
         whole, again = root / "ledger.db", Path(folder) / "again.db"
-        shutil.copyfile(whole, again)  # merging removes what is merged; a ledger whose memory is traced is twice as slow
+        shutil.copyfile(
+            whole, again
+        )  # merging removes what is merged; a ledger whose memory is traced is twice as slow
         spent, _ = merged(again, Path(folder) / "timed.db")
         tracemalloc.start()
         _, grown = merged(whole, Path(folder) / "traced.db")
