@@ -184,6 +184,7 @@ def merged(shard: Path, ledger: Path) -> tuple[float, int]:
     other.absorb(shard)
     spent, grown = time.process_time() - began, tracemalloc.get_traced_memory()[0] - before
     asyncio.run(other.close())
+    assert not shard.exists(), "what is merged is removed"
     return spent, grown
 
 
