@@ -58,6 +58,7 @@ bench: .venv/test.stamp         ## every benchmark, each with its bar
 	touch $@
 
 vulnerabilities:                ## known holes in the pinned dependencies; needs the network, and fails where it can't ask
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(PIP) pip-audit && $(BIN)/python -m pip_audit --strict --no-deps --disable-pip --requirement constraints.txt
 
 clean:

@@ -4,6 +4,7 @@
     python benchmarks/dedup.py --real --check         on real paragraphs, exit 1 where a bar is missed
     python benchmarks/dedup.py --thresholds hashing   false removals and recall by length (or minilm)
     python benchmarks/dedup.py --thresholds hashing --documents   the same of long texts, one row each
+    python benchmarks/dedup.py --thresholds hashing --whole       of short texts, compared as those are
 
 Peers run where they are installed: pip install semhash faiss-cpu. Real text is read from ../shared/data.
 """
@@ -455,15 +456,18 @@ def related_documents() -> dict[str, list[tuple[str, str]]]:
     return pairs
 
 
-def thresholds(name: str, *, documents: bool) -> None:
-    """Print, by length, how alike unrelated texts are and how many edited copies are found."""
+def thresholds(name: str, *, documents: bool, whole: bool) -> None:
+    """Print, by length, how alike unrelated texts are and how many edited copies are found.
+
+    With `whole`, of the short texts, but compared as documents are.
+    """
     embedder, choose = open_embedder(name), random.Random(1)
     edits, rows = (DOCUMENT_EDITS, 40) if documents else (EDITS, 300)
-    chosen = dedup.default_threshold(name, long=documents)
+    chosen = dedup.default_threshold(name, long=documents or whole)
     cuts = [chosen - 0.1, chosen - 0.05, chosen, chosen + 0.05, chosen + 0.1]
 
     def embedded(texts: list[str]) -> np.ndarray:
-        return asyncio.run((embed_documents if documents else embed)(texts, embedder))
+        return asyncio.run((embed_documents if documents or whole else embed)(texts, embedder))
 
     heads = ["texts", "rows", "mean cosine", "99.5% below", f"falsely removed at {chosen:g}", *edits]
     print(f"{embedder.note}\n\n| {' | '.join(heads)} |\n|---|{'--:|' * (len(heads) - 1)}")
@@ -516,6 +520,9 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="exit 1 where a bar is missed")
     parser.add_argument("--thresholds", metavar="EMBEDDER", help="hashing or minilm")
     parser.add_argument("--documents", action="store_true", help="with --thresholds: of long texts")
+    parser.add_argument(
+        "--whole", action="store_true", help="with --thresholds: short texts, compared as long ones are"
+    )
     parser.add_argument("--work", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--threshold", type=float, help=argparse.SUPPRESS)
@@ -526,7 +533,7 @@ def main() -> int:
     if (options.real or options.thresholds) and not CHATS.is_dir():
         parser.error(f"there is no real text at {CHATS}")
     if options.thresholds:
-        thresholds(options.thresholds, documents=options.documents)
+        thresholds(options.thresholds, documents=options.documents, whole=options.whole)
         return 0
     return compare(options.rows, real=options.real, check=options.check)
 

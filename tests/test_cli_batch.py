@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from batches import KEY, Depot, depot_beside
+from habitus import show
 from habitus.models.jobs import read_jobs
+from habitus.tally import Progress, Tally
 from studies import habitus, make, rows, setting
 
 if TYPE_CHECKING:
@@ -143,3 +145,13 @@ def test_pairs_and_the_chats_that_they_need_go_in_jobs_too(tmp_path: Path) -> No
         assert station.live == 0
     assert len(rows(study / "preferences" / "kept.jsonl")) == 3
     assert set(station.paid.values()) == {1}
+
+
+def test_records_that_are_under_way_count_by_half_in_what_a_run_will_cost() -> None:
+    tally = Tally(records=59)
+    tally.step("chats/draft").dollars = 0.48
+
+    told = show._headline(Progress(kept=1, want=60), tally, time.monotonic() - 10, 0)
+
+    assert "$0.48, about $0.94 in the end" in told
+    assert "about 0:10 to go" in told

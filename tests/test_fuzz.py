@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import os
@@ -21,12 +22,15 @@ from habitus.audit.agree import read_marks
 from habitus.audit.dataset import Reading, drawn
 from habitus.config import load_config
 from habitus.errors import UserError
+from habitus.generate.foreign import Foreign, Sifting
 from habitus.models import usage_of
+from habitus.models.embed import Hashing
 from habitus.models.exchange import _Answers
 from habitus.models.structured import Unreadable, parse
 from habitus.publish.intake import take_in
 from habitus.sources import open_source
 from habitus.study import Study, make_study, read_rows
+from habitus.tally import Progress
 from habitus.traits.document import read_traits
 from harbour import pattern, rated
 
@@ -197,14 +201,22 @@ foreign = st.lists(st.dictionaries(COLUMNS | texts, values | st.just(CHAT["messa
 @example([{"text": "\ud800"}, {"text": "b", "n": 10**5000 if sys.version_info < (3, 11) else 10**400}], True)
 def test_any_rows_are_imported_and_audited_or_refused(rows: list[dict[str, Any]], as_array: bool) -> None:
     data = json_of(rows) if as_array else b"\n".join(map(json_of, rows))
-    for act in (imported, audited):
+    for act in (imported, audited, sifted):
         on_file(data, act)
+
+
+def sifted(path: Path) -> None:
+    data = Foreign(open_source(str(path), "train"), "rows")
+    data.look()
+    sifting = Sifting(data, Hashing(), path.parent)
+    sifting.write(asyncio.run(sifting.embeddings(Progress())))
+    assert sifting.kept + sifting.removed + data.unread > 0
 
 
 @few
 @given(damaged(json_of([CHAT, CHAT])) | damaged(json_of(CHAT)) | damaged(b"\r\n".join([json_of(CHAT)] * 2)))
 def test_any_damage_to_a_dataset_is_told(data: bytes) -> None:
-    for act in (imported, audited):
+    for act in (imported, audited, sifted):
         on_file(data, act)
         on_file(gzip.compress(data), act)
     on_file(gzip.compress(data)[:-4], audited)
@@ -276,6 +288,7 @@ BOMBS: dict[str, tuple[str, Callable[[], bytes]]] = {
     "a traits document of one line": ("read_traits(path)", lambda: b"## A\n\n" + b"a " * 200_000),
     "brackets in traits": ("read_traits(path)", lambda: b"## A\n\n" + b"[" * DEEP + b"\n\n" + b"> " * DEEP),
     "a line of 10 MB": ("rows(path)", lambda: json_of({"text": "a" * 10_000_000}) + b"\n"),
+    "a line of 10 MB to be compared": ("compared(path)", lambda: json_of({"text": "a b " * 2_500_000}) + b"\n"),
     "a packed line without an end": ("rows(path)", lambda: gzip.compress(b"a" * 100_000_000, 1)),
     "a packed array without an end": ("rows(path)", lambda: gzip.compress(b'[{"text":"' + b"a" * 100_000_000, 1)),
     "brackets in rows": ("rows(path)", lambda: b'{"text":' + b"[" * DEEP + b"\n"),
@@ -287,18 +300,28 @@ BOMBS: dict[str, tuple[str, Callable[[], bytes]]] = {
     "braces in an answer": ("answered(path)", lambda: b"{" * DEEP),
 }  # fmt: skip
 WORKER = """
+import asyncio
 import sys
 from pathlib import Path
 from habitus.audit.agree import read_marks
 from habitus.audit.dataset import Reading
 from habitus.config import load_config
 from habitus.errors import UserError
+from habitus.generate.foreign import Foreign, Sifting
+from habitus.models.embed import Hashing
 from habitus.models.structured import Unreadable, parse
+from habitus.sources import open_source
+from habitus.tally import Progress
 from habitus.traits.document import read_traits
 from habitus.records import Trait
 
 path = Path(sys.argv[1])
 def rows(path): return [text.id for text in Reading(str(path))]
+def compared(path):
+    data = Foreign(open_source(str(path), "train"), "rows")
+    data.look()
+    sifting = Sifting(data, Hashing(), path.parent)
+    sifting.write(asyncio.run(sifting.embeddings(Progress())))
 def answered(path): return parse(path.read_text(), Trait)
 try:
     eval(sys.argv[2])

@@ -94,12 +94,15 @@ def test_a_key_that_an_endpoint_says_back_is_in_no_file_and_no_output(tmp_path: 
 @pytest.mark.timeout(400)
 def test_a_refusal_that_repeats_the_key_is_told_and_logged_without_it(tmp_path: Path) -> None:
     pytest.importorskip("inspect_ai")
+    (tmp_path / "logs.jsonl").write_text('{"text": "The ferry left at six."}\n')
     with echo(refuse=True) as url:
         study = str(study_of(tmp_path / "advice", url))
         said = [
+            run(tmp_path / "advice", "dedup", str(tmp_path / "logs.jsonl"), "--into", study, "--embedder", "echo/one"),
             run(tmp_path / "advice", "generate", "chats", study),
             run(tmp_path / "advice", "evaluate", study, "--arm", "baseline", "--eval", "overreach", "--limit", "1"),
         ]
 
-    assert "[key]" in said[0] + said[1]
+    assert "[key]" in said[0]
+    assert "[key]" in said[1] + said[2]
     assert holding(tmp_path, said) == []

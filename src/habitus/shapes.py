@@ -76,7 +76,7 @@ def recognise(row: Mapping[str, Any]) -> Told:
             raise Unreadable("the text is empty")
         return "documents", {"text": text}, {"text"}
     columns = ", ".join(str(name)[:_SHOWN] for name in list(row)[:_SHOWN]) or "none"
-    raise Unreadable(f"no columns of a known shape (there are: {columns}); say which is which with --column")
+    raise Unreadable(f"no columns of a known shape (there are: {columns})")
 
 
 def _chat(messages: list[Message]) -> dict[str, Any]:

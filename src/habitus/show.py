@@ -351,7 +351,9 @@ def _headline(state: Progress, tally: Tally, began: float, start: int) -> str:
     """One line: where the run stands, how fast, how long, how much."""
     elapsed = time.monotonic() - began
     made = state.kept - start
-    rate = made / elapsed if elapsed else 0.0
+    # Records under way are half done on the average; in batch jobs nearly all are, when the first is kept.
+    reached = made + min(tally.records, max(0, state.want - state.kept)) / 2 if made else 0.0
+    rate = reached / elapsed if elapsed else 0.0
     answered = sum(step.answered for step in tally.steps.values())
     replayed = sum(step.replayed for step in tally.steps.values())
     parts = [f"{state.phase}: {state.kept:,} of {state.want:,} {state.done}"]
@@ -359,19 +361,20 @@ def _headline(state: Progress, tally: Tally, began: float, start: int) -> str:
         parts.append(f"{state.planned:,} planned")
     if state.duplicates:
         parts.append(f"{state.duplicates:,} near-duplicates")
-    parts.append(f"{answered:,} calls" + (f" and {replayed:,} from the ledger" if replayed else ""))
+    if tally.steps:
+        parts.append(f"{answered:,} calls" + (f" and {replayed:,} from the ledger" if replayed else ""))
     if answered and elapsed >= 1:
         parts.append(f"{answered / elapsed:,.0f} calls/s")
     parts.append(clock(elapsed))
     if rate and state.kept < state.want:
-        parts.append(f"about {clock((state.want - state.kept) / rate)} to go")
+        parts.append(f"about {clock((state.want - start - reached) / rate)} to go")
     parts += batches(tally)
     unpriced = sum(step.unpriced for step in tally.steps.values())
     if tally.dollars or unpriced:
         spent = dollars(tally.dollars) if tally.dollars else "unknown cost"
         projected = (
-            f", about {dollars(tally.dollars / made * (state.want - start))} in the end"
-            if made and tally.dollars
+            f", about {dollars(tally.dollars / reached * (state.want - start))} in the end"
+            if reached and tally.dollars
             else ""
         )
         parts.append(

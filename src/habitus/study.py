@@ -246,12 +246,20 @@ class Rows:
 
 
 def encode(row: BaseModel | dict[str, Any]) -> bytes:
-    """Return a row as one line of JSON; half characters, which are no valid Unicode, are replaced."""
+    """Return a row as one line of JSON; half characters, which are no valid Unicode, are replaced.
+
+    Raises:
+        TypeError: it holds what JSON has no place for, or is nested too deeply.
+
+    """
     value = row.model_dump(mode="python") if isinstance(row, BaseModel) else row
     try:
         return orjson.dumps(value, default=_plain, option=orjson.OPT_APPEND_NEWLINE)
     except TypeError:
-        return orjson.dumps(_whole(value), default=_plain, option=orjson.OPT_APPEND_NEWLINE)
+        try:
+            return orjson.dumps(_whole(value), default=_plain, option=orjson.OPT_APPEND_NEWLINE)
+        except RecursionError as error:
+            raise TypeError("it is nested too deeply") from error
 
 
 def read_rows(path: Path, *needs: str) -> Iterator[dict[str, Any]]:

@@ -102,6 +102,24 @@ assert found.removed
     assert ended.returncode == 0, ended.stderr
 
 
+def test_a_foreign_dataset_is_compared_on_a_cluster_as_it_is_here(nodes: Nodes, tmp_path: Path) -> None:
+    pytest.importorskip("daft")
+    data = chats(tmp_path / "harbour.jsonl", 60, 3)
+    assert habitus("dedup", data, "--compare", "messages", "--into", tmp_path / "one") == 0
+    # In a process of its own, as above.
+    script = f"""
+from habitus.cli import main
+from habitus.generate import compare
+compare.FEWEST_ROWS = 1
+main(["dedup", {str(data)!r}, "--compare", "messages", "--into", {str(tmp_path / "many")!r}, "--ray", {nodes.address!r}])
+"""
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+
+    assert ended.returncode == 0, ended.stderr
+    assert same(tmp_path / "one", tmp_path / "many", "messages-hashing-0.7", "kept", "removed")
+    assert rows(tmp_path / "many" / "messages-hashing-0.7" / "removed.jsonl")
+
+
 def test_a_budget_holds_over_all_shards_and_the_command_goes_on_when_it_is_raised(nodes: Nodes, tmp_path: Path) -> None:
     with serving(latency="lognormal:0.02") as server:
         one = study(tmp_path / "one", server.url)

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from habitus.errors import ModelUnusable, UserError
+from habitus.models import embed as embedding
 from habitus.models.embed import BATCH, IN_FLIGHT, Embedder, Hashing, embed, open_embedder
 
 LEASE = "My landlord wants to end the lease early. What should I write to him so that it stays friendly?"
@@ -272,3 +273,17 @@ def test_a_model_that_is_not_there_is_never_downloaded(tmp_path: Path) -> None:
     for name in ("local/nobody/such-model", f"local/{tmp_path}"):
         with pytest.raises(UserError, match="neither the folder of a sentence-transformers model nor one downloaded"):
             open_embedder(name)
+
+
+async def test_long_texts_are_hashed_a_few_at_a_time_to_the_same_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [f"{LEASE} " * times for times in (1, 40, 1, 90, 3)]
+    together = await embed(texts, Hashing(phrases=True))
+    sizes: list[int] = []
+    hashed = embedding._hashed
+    monkeypatch.setattr(embedding, "SIGNS", 40 * len(LEASE))
+    monkeypatch.setattr(
+        embedding, "_hashed", lambda batch, **kind: (sizes.append(len(batch)), hashed(batch, **kind))[1]
+    )
+
+    assert (await embed(texts, Hashing(phrases=True)) == together).all()
+    assert sizes == [1, 1, 1, 1, 1]

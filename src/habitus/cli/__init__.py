@@ -13,6 +13,7 @@ import click
 from habitus import __version__
 from habitus.cli.audit import audit
 from habitus.cli.audited import agree, filter_
+from habitus.cli.dedup import dedup
 from habitus.cli.evaluate import evaluate
 from habitus.cli.generate import generate
 from habitus.cli.look import show_, status
@@ -65,7 +66,7 @@ def cli(*, quiet: bool) -> None:
 audit.add_command(agree)
 audit.add_command(filter_)
 for command in (
-    init, check, generate, audit, train, evaluate, report, view, run, status, show_, export, card, push, import_,
+    init, check, generate, audit, dedup, train, evaluate, report, view, run, status, show_, export, card, push, import_,
     prompts, simulate,
 ):  # fmt: skip
     cli.add_command(command)

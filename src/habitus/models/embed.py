@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from habitus.errors import UserError, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 # Read once, when numpy loads: beside another busy process two threads are slower than one.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -25,6 +25,7 @@ except ImportError as missing:
     ) from missing
 
 BATCH = 64
+SIGNS = 1 << 20  # of the texts that are hashed together, which take a hundred bytes each; a longer one goes alone
 IN_FLIGHT = 8
 DIMENSIONS = 512  # at cosine .7 the spread of the random columns is .02
 SPREAD = 4  # columns that a feature adds to, so that a collision costs a part of it
@@ -134,8 +135,8 @@ class Hashing:
     async def vectors(self, texts: Sequence[str]) -> np.ndarray:
         """Return DIMENSIONS columns for each text."""
         blocks = []
-        for start in range(0, len(texts), BATCH):
-            blocks.append(_hashed(texts[start : start + BATCH], phrases=self.phrases))
+        for batch in _batches(texts):
+            blocks.append(_hashed(batch, phrases=self.phrases))
             await asyncio.sleep(0)
         return np.concatenate(blocks)
 
@@ -218,6 +219,17 @@ def _needed(module: str, todo: str) -> Any:
         return importlib.import_module(module)
     except ImportError as problem:
         raise UserError(f"the package {module} is not installed.", todo=todo) from problem
+
+
+def _batches(texts: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Yield up to BATCH texts, and SIGNS in them, at a time."""
+    start = size = 0
+    for end, text in enumerate(texts):
+        if end > start and (end - start == BATCH or size + len(text) > SIGNS):
+            yield texts[start:end]
+            start, size = end, 0
+        size += len(text)
+    yield texts[start:]
 
 
 def _hashed(texts: Sequence[str], *, phrases: bool) -> np.ndarray:
