@@ -267,22 +267,7 @@ async def open_shards(engine: Engine, root: Path, address: str) -> Shards:
         raise UserError(
             "with one call at a time, one machine is enough.", todo="Raise concurrency, or leave --ray out."
         )
-    alone = {} if address else {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # it then listens on loopback alone
-    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", **alone} | os.environ
-    try:
-        import ray
-    except ImportError as error:
-        todo = 'Run: pip install "habitus[cluster]"'
-        raise UserError("many machines need ray, which is not installed.", where="--ray", todo=todo) from error
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-    try:
-        if address:
-            ray.init(address, **quiet)
-        else:
-            ray.init("local", include_dashboard=False, **quiet)
-    except (ConnectionError, ValueError) as error:
-        todo = "Start it with `ray start --head`, give its address as host:port, or leave the address out."
-        raise UserError(f"there is no Ray cluster: {error}", where=f"--ray {address}", todo=todo) from error
+    ray = connect(address)
     number = min(MOST_SHARDS, max(1, int(ray.cluster_resources().get("CPU", 1))))
     actor = ray.remote(Shard).options(
         num_cpus=0,  # they wait more than they work, and the last machine left takes them all
@@ -292,6 +277,31 @@ async def open_shards(engine: Engine, root: Path, address: str) -> Shards:
         scheduling_strategy="SPREAD",
     )
     return Shards(engine, root, actor, number, address=address)
+
+
+def connect(address: str) -> Any:
+    """Return Ray, connected to the cluster at an address; without one, to its own on this machine.
+
+    Raises:
+        UserError: it is not installed, or there is no cluster at the address.
+
+    """
+    alone = {} if address else {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # it then listens on loopback alone
+    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", **alone} | os.environ
+    try:
+        import ray
+    except ImportError as error:
+        todo = 'Run: pip install "habitus[cluster]"'
+        raise UserError("many machines need ray, which is not installed.", where="--ray", todo=todo) from error
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    where: dict[str, Any] = {"address": address} if address else {"address": "local", "include_dashboard": False}
+    try:
+        if not ray.is_initialized():
+            ray.init(**where, **quiet)
+    except (ConnectionError, ValueError) as error:
+        todo = "Start it with `ray start --head`, give its address as host:port, or leave the address out."
+        raise UserError(f"there is no Ray cluster: {error}", where=f"--ray {address}", todo=todo) from error
+    return ray
 
 
 def open_daft() -> Any:

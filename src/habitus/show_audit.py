@@ -30,7 +30,8 @@ def lexical(report: LexicalReport, name: str, against: str, most: int) -> None:
     """Print what counting alone found."""
     heading(f"{name}: {report.records:,} messages or documents, {report.words:,} words")
     if report.looked_at < report.records:
-        say(f"  {report.looked_at:,} of them, evenly spread, were looked at")
+        whole = "; what was found is counted in all" if report.counted == report.records else ""
+        say(f"  patterns were looked for in {report.looked_at:,} of them, evenly spread{whole}")
     say(f"  held against {against}; by counting alone, no model was asked")
     told = report.findings[:most]
     habits = [one for one in told if one.kind not in WORDY]
