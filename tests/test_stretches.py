@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from habitus.errors import UserError
+from habitus.shards import collected
 from habitus.sources import lines
 from habitus.stretches import Stretch, gone_over, stretches
 
@@ -55,3 +56,10 @@ def test_what_comes_of_stretches_is_in_their_order_and_a_mistake_is_told_as_one(
     path.write_text(path.read_text() + '{"toll": -1}\n')
     with pytest.raises(UserError, match="stretch 8: a ferry takes no less"):
         list(gone_over(path, 52, tolls, address))
+
+
+def test_stretches_of_which_some_never_came_are_an_interruption_and_no_result() -> None:
+    daft = pytest.importorskip("daft")
+    assert collected(daft.from_pydict({"ferry": [1, 2]}), 2) == {"ferry": [1, 2]}
+    with pytest.raises(KeyboardInterrupt):
+        collected(daft.from_pydict({"ferry": [1]}), 2)

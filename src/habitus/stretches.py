@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from habitus.errors import UserError
-from habitus.shards import connect, open_daft
+from habitus.shards import collected, connect, open_daft
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -83,7 +83,7 @@ def _through_daft(parts: list[Stretch], work: Callable[[Stretch], Any], address:
     frame = daft.from_pydict({"number": list(range(len(parts)))})
     if address:
         frame = frame.into_partitions(len(parts))  # else one machine would get them all
-    found = frame.select(col("number"), done(col("number")).alias("found")).to_pydict()
+    found = collected(frame.select(col("number"), done(col("number")).alias("found")), len(parts))
     return [packed for _, packed in sorted(zip(found["number"], found["found"], strict=True))]
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from habitus.generate.dedup import _Walk
 from habitus.models.embed import np
-from habitus.shards import open_daft
+from habitus.shards import collected, open_daft
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -67,7 +67,8 @@ class Compared:
         if self.address:
             # else one machine would get them all
             frame = frame.into_partitions(-(-len(pairs["asking"]) // AT_ONCE))
-        for packed in frame.select(found(col("asking"), col("others")).alias("pairs")).to_pydict()["pairs"]:
+        frame = frame.select(found(col("asking"), col("others")).alias("pairs"))
+        for packed in collected(frame, len(pairs["asking"]))["pairs"]:
             rows, twins, scores = np.frombuffer(packed, dtype=np.int64).reshape(3, -1)
             yield rows, twins, scores.view(np.float64)
 
