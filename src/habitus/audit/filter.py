@@ -218,6 +218,7 @@ class Filtering:
     async def _classified(self, reading: Reading, judged: dict[str, bool], ids: Sequence[str]) -> dict[str, bool]:
         name = self.embedder
         http = self.engine.endpoint(name) if "/" in name and not name.startswith("local/") else None
+        self.progress.phase, self.progress.want = "a classifier reads all rows", len(ids)
         found = await classified(reading, ids, judged, open_embedder(name, http=http), self.address)
         rest = [one for one in ids if one not in judged]
         self.remarks.append(
