@@ -39,6 +39,17 @@ def test_an_opener_that_comes_too_often_is_told_with_its_rate(chats: Path, capsy
     assert "50.0%" in told
 
 
+def test_of_a_large_dataset_what_was_found_in_a_part_is_counted_in_all(
+    chats: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("habitus.audit.corpus.MOST_CHARACTERS", 2_500)
+    assert habitus("audit", chats, "--ray") == 0
+    told = capsys.readouterr().out
+    assert "60 messages or documents" in told
+    assert "evenly spread; what was found is counted in all" in told
+    assert "50.0%" in told
+
+
 def test_everything_can_be_had_as_json_and_nothing_is_overwritten(chats: Path, tmp_path: Path) -> None:
     out = tmp_path / "report.json"
     assert habitus("audit", chats, "--write", out) == 0

@@ -8,16 +8,15 @@ import signal
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+import habitus as habitus_itself
 from habitus import show_audit
 from harbour import chats, write
 from studies import calls, habitus, make, rows
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 pytest.importorskip("statsmodels", reason="needs habitus[audit]")
 pytest.importorskip("ppi_py", reason="needs habitus[audit]")
@@ -263,6 +262,21 @@ def test_a_classifier_tells_the_other_rows_and_how_well(place: Path, capsys: pyt
     assert "precision" in told
     assert "recall" in told
     assert "rate of the whole, by both" in told
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Daft's processes leave their pipes
+def test_a_classifier_on_all_cores_leaves_the_rows_that_one_process_leaves(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("daft")
+    monkeypatch.setenv("PYTHONPATH", str(Path(habitus_itself.__file__).parents[1]))  # for processes, wherever they are
+    folder = audited(place)
+    command = ("audit", "filter", folder, pattern_of(folder, "conclusion")["id"], "--by", "classifier", "--out")
+    assert habitus(*command, place / "one") == 0
+    monkeypatch.setattr("habitus.audit.dataset.STRETCH", 30_000)
+    assert habitus(*command, place / "many", "--ray") == 0
+    for name in ("kept.jsonl", "removed.jsonl"):
+        assert (place / "one" / name).read_bytes() == (place / "many" / name).read_bytes()
 
 
 def test_rows_are_written_anew_without_the_pattern(place: Path) -> None:

@@ -34,7 +34,7 @@ LAYERS: list[set[str]] = [
         "templates",
     },
     {"study", "prompts", "models", "show", "show_audit", "show_train", "show_evals", "show_record"},
-    {"recipe", "ask", "patterns", "tally", "forecast", "budget", "cast", "shard", "shards"},
+    {"recipe", "ask", "patterns", "tally", "forecast", "budget", "cast", "shard", "shards", "stretches"},
     VERBS,
     {"cli"},
     {"__main__"},

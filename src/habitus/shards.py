@@ -347,6 +347,19 @@ def _is_closed(closing: asyncio.Future[Standing]) -> bool:
     return closing.done() and not closing.cancelled() and closing.exception() is None
 
 
+def collected(frame: Any, rows: int) -> dict[str, list[Any]]:
+    """Return the columns of a frame of Daft's that is to have so many rows.
+
+    Raises:
+        KeyboardInterrupt: it has fewer; Daft takes a Ctrl-C for itself and gives back what there is.
+
+    """
+    found = frame.collect()
+    if len(found) < rows:
+        raise KeyboardInterrupt
+    return found.to_pydict()
+
+
 def _lost(error: Exception) -> BaseException:
     """Return what is told where Ray gave up on a shard; a defect of habitus keeps its traceback."""
     from ray.exceptions import RayError, RayTaskError

@@ -33,7 +33,8 @@ def lexical(report: LexicalReport, name: str, kind: str, most: int) -> None:
     what = "documents" if kind == "documents" else "messages"
     heading(f"{name}: {report.records:,} {what}, {report.words:,} words")
     if report.looked_at < report.records:
-        say(f"  {report.looked_at:,} of them, evenly spread, were looked at")
+        whole = "; what was found is counted in all" if report.counted == report.records else ""
+        say(f"  patterns were looked for in {report.looked_at:,} of them, evenly spread{whole}")
     profile = f" (profile {report.version})" if report.version else ""
     say(f"  held against {report.reference}{profile}; by counting alone, no model was asked")
     if not report.findings:

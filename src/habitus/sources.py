@@ -56,6 +56,8 @@ class Source:
     """Of the file, compressed as it is; None for what lies on a hub."""
     rows: Callable[[], Iterator[Any]]
     """Yields the rows; for one that could not be read, what is known of it."""
+    file: Path | None = None
+    """Where the rows are lines that stand in a file as they are, so that it can be read from the middle."""
 
     def at(self, number: int) -> str:
         """Return where a row stands, counted from 1."""
@@ -87,12 +89,13 @@ def open_source(source: str, split: str) -> Source:
     digest = file_sha256(path)
     stem = path.name.removesuffix(".gz").rpartition(".")[0] or path.name
     with _opened(path) as file:
-        head = file.read(4096)
+        head, is_packed = file.read(4096), isinstance(file, gzip.GzipFile)
     if head.startswith(b"PAR1"):
         return Source(source, path.name, "parquet", stem, digest, lambda: _parquet(path))
     if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"["):
         return Source(source, path.name, "json array", stem, digest, lambda: _array(path))
-    return Source(source, path.name, "json lines", stem, digest, lambda: _lines(path))
+    plain = None if is_packed else path
+    return Source(source, path.name, "json lines", stem, digest, lambda: lines(path), plain)
 
 
 def file_sha256(path: Path) -> str:
@@ -114,11 +117,12 @@ def _opened(path: Path) -> Generator[IO[bytes]]:
             raise UserError(f"this file can't be unpacked ({error}).", where=str(path), todo=todo) from error
 
 
-def _lines(path: Path) -> Iterator[Any]:
-    """Yield the rows of a file of JSON lines, an empty line as None."""
+def lines(path: Path, start: int = 0, end: int | None = None) -> Iterator[Any]:
+    """Yield the rows of a file of JSON lines, or of those that begin between two bytes of it, an empty line as None."""
     with _opened(path) as file:
+        file.seek(start)
         number = 0
-        while line := file.readline(LONGEST + 1):
+        while (end is None or file.tell() < end) and (line := file.readline(LONGEST + 1)):
             number += 1
             if len(line) > LONGEST:
                 raise UserError(
@@ -126,7 +130,7 @@ def _lines(path: Path) -> Iterator[Any]:
                     where=f"{path}:{number}",
                     todo="Name a file of JSON lines, a JSON array or Parquet.",
                 )
-            text = (line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line).strip()
+            text = (line.removeprefix(b"\xef\xbb\xbf") if number == 1 and not start else line).strip()
             yield _row(text) if text else None
 
 

@@ -102,6 +102,41 @@ assert found.removed
     assert ended.returncode == 0, ended.stderr
 
 
+def test_counts_and_a_classifiers_word_are_the_same_wherever_a_large_file_is_gone_over(
+    nodes: Nodes, tmp_path: Path
+) -> None:
+    pytest.importorskip("daft")
+    pytest.importorskip("sklearn")
+    data = chats(tmp_path / "harbour.jsonl", 300, 3)
+    # In a process of its own: Daft takes one runner for good.
+    script = f"""
+import asyncio
+from functools import partial
+from habitus.audit import corpus, dataset
+from habitus.audit.classifier import classified
+from habitus.audit.lexical import audit_lexical
+from habitus.models.embed import Hashing
+corpus.MOST_CHARACTERS = 20_000
+dataset.STRETCH = 30_000
+
+def found(address):
+    reading = dataset.Reading({str(data)!r})
+    messages = (row for text in reading for row in text.messages)
+    counted = audit_lexical(messages, whole=partial(reading.over_messages, address=address))
+    ids = [text.id for text in reading]
+    judged = {{name: at % 3 == 0 for at, name in enumerate(ids[:90])}}
+    return counted, asyncio.run(classified(reading, ids, judged, Hashing(), address))
+
+counted, told = found(None)
+assert counted.looked_at < counted.counted == 300, counted
+assert len(told.positive) == 70, told
+assert found({nodes.address!r}) == (counted, told)
+"""
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+
+    assert ended.returncode == 0, ended.stderr
+
+
 def test_a_foreign_dataset_is_compared_on_a_cluster_as_it_is_here(nodes: Nodes, tmp_path: Path) -> None:
     pytest.importorskip("daft")
     data = chats(tmp_path / "harbour.jsonl", 60, 3)

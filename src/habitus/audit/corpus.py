@@ -158,8 +158,9 @@ def key_of(tokens: Iterable[str]) -> int:
     return int((values * POWERS[: len(values)]).sum(dtype=np.uint64))
 
 
-def gather(texts: Iterable[tuple[str, str, str]], most: int = MOST_CHARACTERS) -> Corpus:
-    """Return the texts in memory and cut into tokens, thinned evenly where they have more than `most` characters."""
+def gather(texts: Iterable[tuple[str, str, str]], most: float | None = None) -> Corpus:
+    """Return the texts in memory and cut into tokens, thinned evenly where they have more than so many characters."""
+    most = MOST_CHARACTERS if most is None else most
     kept: list[tuple[str, str, str]] = []
     seen = characters = rarity = 0
     for one in texts:
@@ -358,9 +359,12 @@ def frequencies(corpus: Corpus, kind: str, length: int, wanted: Keys) -> dict[in
 
 def holders(corpus: Corpus, kind: str, length: int, wanted: Keys) -> dict[int, Ints]:
     """Return for some keys, sorted, which records they are in, by their place."""
+    nowhere = {int(one): np.zeros(0, np.int64) for one in wanted}
+    if not len(wanted):
+        return nowhere
     key, start, _ = _runs(corpus, kind, length)
-    if not len(key) or not len(wanted):
-        return {int(one): np.zeros(0, np.int64) for one in wanted}
+    if not len(key):
+        return nowhere
     place = np.minimum(np.searchsorted(wanted, key), len(wanted) - 1)
     hit = np.flatnonzero(wanted[place] == key)
     pairs = np.unique(place[hit] * corpus.records + corpus.document[start[hit]])

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import heapq
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 from habitus.errors import UserError
 from habitus.shapes import Unreadable, recognise
-from habitus.sources import Broken, open_source
+from habitus.sources import Broken, lines, open_source
+from habitus.stretches import gone_over
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from habitus.records import Message
     from habitus.shapes import Shape
+    from habitus.stretches import Stretch
 
+T = TypeVar("T")
 Side = Literal["assistant", "user", "both"]
 Turns = Literal["all", "first"]
 BETWEEN = "\n\n···\n\n"
@@ -24,6 +28,8 @@ BETWEEN = "\n\n···\n\n"
 FACETS = ("trait", "domain", "genre", "form", "model", "contrast")
 """What is told of a row besides its text, by which rates are compared."""
 LONGEST_ASKED = 1_200
+STRETCH = 32 << 20
+"""Bytes of a file, or characters of texts, that are gone over at once: a quarter of a gigabyte of memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,28 +123,27 @@ class Reading:
             todo = "Rows have messages, text, chosen and rejected, or prompt and response; see `habitus import`."
             raise UserError(what, where=self.source.given, todo=todo)
 
+    def over(self, work: Callable[[Iterator[Text]], T], address: str | None = None) -> Iterator[T]:
+        """Yield what comes of the texts, some after the other and all of them, in their order, once they were read.
+
+        With an address (see `gone_over`), a file of JSON lines is gone over there; anything else, in this process. In a
+        file of JSON lines, texts have no ids here: what an id is, depends on the rows before.
+        """
+        if self.source.file is None:
+            return (work(iter(some)) for some in _piles(self))
+        part = partial(_worked, work=work, view=self.view, shape=self.shape)
+        return gone_over(self.source.file, STRETCH, part, address)
+
+    def over_messages(
+        self, work: Callable[[Iterator[tuple[str, str, str]]], T], address: str | None = None
+    ) -> Iterator[T]:
+        """Yield what comes of the messages of all texts, in the same way."""
+        return self.over(partial(_of_messages, work=work), address)
+
     def _text(self, row: Any, number: int) -> Text:
-        if isinstance(row, Broken):
-            raise Unreadable(row.reason)
-        if not isinstance(row, dict):
-            raise Unreadable("the row is no object")
-        shape, content, _ = recognise(row)
-        self.shape = self.shape or shape
-        if shape != self.shape:
-            raise Unreadable(f"this row is one of {shape}, and those before it are {self.shape}")
-        trait = row.get("trait")
-        facets = _facets(row)
-        said_ = Said((content["text"],)) if shape == "documents" else said(content, self.view)
-        if not said_.parts:
-            raise Unreadable("there is nothing of that side in it")
-        return Text(
-            id=self._id(row, number),
-            trait=trait if isinstance(trait, str) else facets.get("trait", ""),
-            parts=said_.parts,
-            roles=said_.roles,
-            asked=said_.asked,
-            facets=facets,
-        )
+        self.shape, content = _shaped(row, self.shape)
+        said_ = _said(content, self.shape, self.view)
+        return _looked_at(row, said_, self._id(row, number))
 
     def _id(self, row: dict[str, Any], number: int) -> str:
         """Return the row's id, or its number; with the number behind it where an earlier row has the same."""
@@ -146,6 +151,74 @@ class Reading:
         named = f"{named}#{number}" if named in self._ids else named
         self._ids.add(named)
         return named
+
+
+def _worked(stretch: Stretch, work: Callable[[Iterator[Text]], T], view: View, shape: Shape | None) -> T:
+    """Return what comes of the texts of a stretch; rows that can't be read were told of when all were."""
+
+    def texts() -> Iterator[Text]:
+        for row in lines(stretch.path, stretch.start, stretch.end):
+            try:
+                if row is not None:
+                    found, content = _shaped(row, shape)
+                    yield _looked_at(row, _said(content, found, view), "")
+            except Unreadable:
+                continue
+
+    return work(texts())
+
+
+def _of_messages(texts: Iterator[Text], work: Callable[[Iterator[tuple[str, str, str]]], T]) -> T:
+    return work(row for text in texts for row in text.messages)
+
+
+def _piles(texts: Iterable[Text]) -> Iterator[list[Text]]:
+    """Yield the texts in lists of about so many characters."""
+    pile: list[Text] = []
+    size = 0
+    for text in texts:
+        pile.append(text)
+        size += sum(map(len, text.parts))
+        if size >= STRETCH:
+            yield pile
+            pile, size = [], 0
+    yield pile
+
+
+def _shaped(row: Any, shape: Shape | None) -> tuple[Shape, dict[str, Any]]:
+    """Return the shape of a row, which must be that of the rows before it, and its content.
+
+    Raises:
+        Unreadable: it has none, or another.
+
+    """
+    if isinstance(row, Broken):
+        raise Unreadable(row.reason)
+    if not isinstance(row, dict):
+        raise Unreadable("the row is no object")
+    found, content, _ = recognise(row)
+    if shape not in (None, found):
+        raise Unreadable(f"this row is one of {found}, and those before it are {shape}")
+    return found, content
+
+
+def _said(content: dict[str, Any], shape: Shape, view: View) -> Said:
+    found = Said((content["text"],)) if shape == "documents" else said(content, view)
+    if not found.parts:
+        raise Unreadable("there is nothing of that side in it")
+    return found
+
+
+def _looked_at(row: dict[str, Any], said_: Said, name: str) -> Text:
+    trait, facets = row.get("trait"), _facets(row)
+    return Text(
+        id=name,
+        trait=trait if isinstance(trait, str) else facets.get("trait", ""),
+        parts=said_.parts,
+        roles=said_.roles,
+        asked=said_.asked,
+        facets=facets,
+    )
 
 
 class Said(NamedTuple):

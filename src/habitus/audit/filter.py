@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from habitus.audit.dataset import Reading, Text
+    from habitus.audit.dataset import Reading
     from habitus.audit.opened import Audited
     from habitus.forecast import StepEstimate
     from habitus.recipe import Engine
@@ -69,7 +69,7 @@ def to_remove(
     groups: dict[str, list[str]] = defaultdict(list)
     for name in sorted(flagged, key=lambda name: order(seed, "filter", name)):
         groups[traits[name]].append(name)
-    alone = {trait for trait in groups if all(shown[name] for name in shown if traits[name] == trait)}
+    alone = groups.keys() - {traits[name] for name, there in shown.items() if not there}
     quota = _shares({trait: len(names) for trait, names in groups.items()}, min(stay, len(flagged)), alone)
     return frozenset(name for trait, names in groups.items() for name in names[quota[trait] :])
 
@@ -154,6 +154,8 @@ class Filtering:
     by: Literal["judge", "classifier"] | None = None
     """How rows that were not rated are told."""
     embedder: str = "hashing"
+    address: str | None = None
+    """Where a classifier works (see `gone_over`)."""
     remarks: list[str] = field(default_factory=list)
     rated: list[Rated] = field(default_factory=list)
     """What was rated besides the sample."""
@@ -184,7 +186,7 @@ class Filtering:
         """
         plan, reading = self.plan, self.audited.reading()
         traits = {text.id: text.trait for text in reading}
-        shown = await self._told(reading)
+        shown = await self._told(reading, list(traits))
         chosen = to_remove(shown, traits, how=plan.how, target=plan.target, seed=self.engine.config.seed)
         names = [one.id for one in plan.patterns]
         removed = {name: f"shows {', '.join(names)} ({plan.level})" for name in chosen}
@@ -203,22 +205,25 @@ class Filtering:
             after=rate_of(before - len(chosen), len(shown) - len(removed)), remarks=self.remarks,
         )  # fmt: skip
 
-    async def _told(self, reading: Reading) -> dict[str, bool]:
+    async def _told(self, reading: Reading, ids: Sequence[str]) -> dict[str, bool]:
         """Return of every row whether it shows a pattern."""
         plan = self.plan
         judged = shown_in(plan.patterns, self.audited.rated, plan.level)
-        rest = [text for text in reading if text.id not in judged]
+        rest = sum(name not in judged for name in ids)
         if not rest:
             return judged
         if self.by is None:
-            what = f"{len(rest):,} of {len(rest) + len(judged):,} rows were not rated."
-            todo = f"Say --by judge ({len(rest):,} calls), or --by classifier (free)."
+            what = f"{rest:,} of {len(ids):,} rows were not rated."
+            todo = f"Say --by judge ({rest:,} calls), or --by classifier (free)."
             raise UserError(what, where=str(self.audited.folder), todo=todo)
-        return await (self._judged if self.by == "judge" else self._classified)(reading, judged, rest)
+        if self.by == "judge":
+            return await self._judged(reading, judged)
+        return await self._classified(reading, judged, ids)
 
-    async def _judged(self, reading: Reading, judged: dict[str, bool], rest: Sequence[Text]) -> dict[str, bool]:
+    async def _judged(self, reading: Reading, judged: dict[str, bool]) -> dict[str, bool]:
         plan = self.plan
         rating = partial(rate, patterns=plan.patterns, per_call=len(plan.patterns), kind=reading.kind)
+        rest = [text for text in reading if text.id not in judged]
         done = await run_pass(self.engine, self.progress, "rating the other rows", rating, rest)
         self.rated += [one for one in done if isinstance(one, Rated)]
         found = shown_in(plan.patterns, self.rated, plan.level)
@@ -228,10 +233,12 @@ class Filtering:
             self.remarks.append(f"rows that could not be rated, and stay: {len(unknown):,}")
         return judged | found | unknown
 
-    async def _classified(self, reading: Reading, judged: dict[str, bool], rest: Sequence[Text]) -> dict[str, bool]:
+    async def _classified(self, reading: Reading, judged: dict[str, bool], ids: Sequence[str]) -> dict[str, bool]:
         name = self.embedder
         http = self.engine.endpoint(name) if "/" in name and not name.startswith("local/") else None
-        found = await classified(reading, judged, open_embedder(name, http=http))
+        self.progress.phase, self.progress.want = "a classifier reads all rows", len(ids)
+        found = await classified(reading, ids, judged, open_embedder(name, http=http), self.address)
+        rest = [one for one in ids if one not in judged]
         self.remarks.append(
             f"a classifier, trained on {found.trained_on:,} rated rows, told the other {len(rest):,}: "
             f"precision {found.precision:.2f}, recall {found.recall:.2f} (cross-validated)"
@@ -246,7 +253,7 @@ class Filtering:
         self.remarks.append("the table counts the classifier's word as if it were the judge's")
         low, high = found.rate.low, found.rate.high
         self.remarks.append(f"rate of the whole, by both: {found.rate.rate:.1%} ({low:.1%} to {high:.1%})")
-        return judged | {text.id: text.id in found.positive for text in rest}
+        return judged | {one: one in found.positive for one in rest}
 
     async def _rewritten(
         self, reading: Reading, chosen: Collection[str]

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import gzip
 import math
-from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
 from importlib import resources
+from itertools import compress
 from typing import TYPE_CHECKING
 
 import numpy as np
 import orjson
 
-from habitus.audit.corpus import KEPT, PARTS, frequencies, gather, holders, key_of, sightings
+from habitus.audit.corpus import KEPT, PARTS, frequencies, gather, key_of, sightings
+from habitus.audit.counts import Asked, Candidate, Size, home, named_habits, places, tallied, totals
 from habitus.audit.diversity import Diversity, Lengths, diversity, figures, lengths
-from habitus.audit.features import Features
 from habitus.audit.prevalence import wilson
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from habitus.audit.corpus import Corpus, Ints
+    from habitus.audit.counts import Count, Texts, Whole
 
 PRIOR = 100.0
 """Records that the prior of the log-odds is worth."""
@@ -70,7 +72,9 @@ class LexicalReport:
 
     records: int
     looked_at: int
-    """Fewer than `records` where the dataset is so large that an even part of it stands for the whole."""
+    """Fewer than `records` where the dataset is so large that patterns were looked for in an even part of it."""
+    counted: int
+    """Of how many records counts, rates and words are: all, or those that were looked at."""
     words: int
     findings: tuple[Finding, ...]
     """What is over-represented, the most telling first."""
@@ -159,43 +163,50 @@ def shipped() -> Reference:
     )
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """What may become a finding: a pattern and one place in every record that has it, in the records' order."""
-
-    kind: str
-    name: str
-    """Of a habit that has one; else the pattern is read off its first place."""
-    key: int
-    document: Ints
-    start: Ints
-    stop: Ints
-
-
 def audit_lexical(
-    texts: Iterable[tuple[str, str, str]],
+    texts: Texts,
     *,
-    reference: Iterable[tuple[str, str, str]] | Reference | None = None,
+    reference: Texts | Reference | None = None,
     most: int = 60,
+    whole: Whole | None = None,
+    whole_reference: Whole | None = None,
 ) -> LexicalReport:
-    """Return what is over-represented in texts (id, text, group), against others or the shipped profile."""
+    """Return what is over-represented in texts (id, text, group), against others or the shipped profile.
+
+    Of texts that are too many to be held at once, an even part is looked at. `whole` takes a function to all of them,
+    some at a time, and gives back what it returns: then what was found in the part is counted in all of them.
+    """
     corpus = gather(texts)
     named = list(named_habits(corpus))
     patterns = list(_patterns(corpus))
+    theirs = None
     if reference is None:
         reference = shipped()
     elif not isinstance(reference, Reference):
-        reference = counted(gather(reference), patterns)
-    scored = [(_score(one, corpus, reference), one) for one in (*named, *patterns)]
+        theirs = gather(reference)
+        reference = counted(theirs, patterns)
+    size = Size(corpus.records, corpus.words)
+    scored = [(_score(one, len(one.document), size, reference), one) for one in (*named, *patterns)]
     ranked = sorted((pair for pair in scored if pair[0] > 0), key=lambda pair: (-pair[0], -_length(pair[1])))
     # once more, for a longer run may have taken the place of one of several that it covers
     told = merged(merged((one for _, one in ranked), corpus.records, most=2 * most), corpus.records, most=most)
+    asked = [Asked(one.kind, one.name, one.key, home(one, corpus)) for one in (*told, *named)]
+    if theirs is not None and theirs.records < theirs.seen and whole_reference:
+        reference = _recounted(reference, asked, *totals(whole_reference, asked))
+    if corpus.records < corpus.seen and whole:
+        size, counts = totals(whole, asked)
+    else:
+        size, counts = tallied(corpus, asked, [one.document for one in (*told, *named)])
+    found = [finding(*pair, corpus, size, reference) for pair in zip((*told, *named), counts, strict=True)]
+    # what stands out in a part by chance does not in the whole
+    stands = [_score(one, count.records, size, reference) > 0 for one, count in zip(told, counts, strict=False)]
     return LexicalReport(
-        records=corpus.seen,
+        records=max(corpus.seen, size.records),
         looked_at=corpus.records,
-        words=corpus.words,
-        findings=tuple(finding(one, corpus, reference) for one in told),
-        features=tuple(finding(one, corpus, reference) for one in named),
+        counted=size.records,
+        words=size.words,
+        findings=tuple(compress(found, stands)),
+        features=tuple(found[len(told) :]),
         diversity=diversity(corpus),
         lengths=lengths(corpus),
         reference=reference.name,
@@ -206,12 +217,19 @@ def audit_lexical(
     )
 
 
-def named_habits(corpus: Corpus) -> Iterator[Candidate]:
-    """Yield every habit that has a name, with the first place in each record that shows it."""
-    for kind, name, hits in Features(corpus):
-        document, first = np.unique(corpus.document[hits], return_index=True)
-        start = hits[first]
-        yield Candidate(kind, name, 0, document, start, start + 1)
+def _recounted(reference: Reference, asked: Sequence[Asked], size: Size, counts: Sequence[Count]) -> Reference:
+    """Return a reference with these counts, of all its records."""
+    patterns: dict[str, dict[int, float]] = defaultdict(dict)
+    for one, count in zip(asked, counts, strict=True):
+        if not one.name:
+            patterns[one.kind][one.key] = count.records
+    return replace(
+        reference,
+        records=size.records,
+        mean_words=size.words / max(size.records, 1),
+        features={(one.kind, one.name): count.records for one, count in zip(asked, counts, strict=True) if one.name},
+        patterns=patterns,
+    )
 
 
 def _patterns(corpus: Corpus) -> Iterator[Candidate]:
@@ -247,34 +265,26 @@ def counted(corpus: Corpus, patterns: Iterable[Candidate], name: str = "the othe
 
 def showing(corpus: Corpus, findings: Iterable[Finding]) -> list[Ints]:
     """Return for each finding, of whatever corpus, the records of this one that show it, by their place."""
-    findings = list(findings)
-    shown = {(one.kind, one.name): one.document for one in named_habits(corpus)}
-    keys = {(one.kind, one.pattern): key_of(one.pattern.split(" ")) for one in findings}
-    for kind, length in PARTS:
-        wanted = {key: pattern for (of, pattern), key in keys.items() if of == kind and (of, pattern) not in shown}
-        for key, records in holders(corpus, kind, length, np.array(sorted(wanted), np.uint64)).items():
-            if len(records):
-                shown[kind, wanted[key]] = records
-    return [shown.get((one.kind, one.pattern), np.zeros(0, np.int64)) for one in findings]
+    return places(corpus, [Asked(one.kind, one.pattern, key_of(one.pattern.split(" ")), "") for one in findings])
 
 
-def _compared(one: Candidate, corpus: Corpus, reference: Reference) -> tuple[float | None, float, float]:
+def _compared(one: Candidate, count: int, size: Size, reference: Reference) -> tuple[float | None, float, float]:
     """Return the count in the reference (None: silent), the share to be expected from it, and z."""
     if one.name:
-        count = reference.features.get((one.kind, one.name))
+        known = reference.features.get((one.kind, one.name))
     else:
-        count = reference.patterns.get(one.kind, {}).get(one.key, None if reference.absent else 0)
-    expected = reference.expected(one.kind, count, corpus.words / max(corpus.records, 1))
+        known = reference.patterns.get(one.kind, {}).get(one.key, None if reference.absent else 0)
+    expected = reference.expected(one.kind, known, size.words / max(size.records, 1))
     total = reference.records
-    return count, expected, log_odds(len(one.document), corpus.records, expected * total, total)[1]
+    return known, expected, log_odds(count, size.records, expected * total, total)[1]
 
 
-def _score(one: Candidate, corpus: Corpus, reference: Reference) -> float:
+def _score(one: Candidate, count: int, size: Size, reference: Reference) -> float:
     """Return how telling a candidate is; 0 where it is no more than to be expected."""
-    _, expected, z = _compared(one, corpus, reference)
+    _, expected, z = _compared(one, count, size, reference)
     if z < LEAST_Z:
         return 0.0
-    return surprise(wilson(len(one.document), corpus.records)[0], expected)
+    return surprise(wilson(count, size.records)[0], expected)
 
 
 def merged(ranked: Iterable[Candidate], records: int, *, most: int) -> list[Candidate]:
@@ -320,24 +330,25 @@ def _length(one: Candidate) -> float:
     return float((one.stop - one.start).mean()) if len(one.start) else 0.0
 
 
-def finding(one: Candidate, corpus: Corpus, reference: Reference) -> Finding:
-    """Return a candidate with its figures and examples."""
-    count = len(one.document)
-    known, expected, z = _compared(one, corpus, reference)
-    low, high = wilson(count, corpus.records)
+def finding(one: Candidate, count: Count, corpus: Corpus, size: Size, reference: Reference) -> Finding:
+    """Return a candidate with its figures, which may be of more records than the corpus, and examples."""
+    known, expected, z = _compared(one, count.records, size, reference)
+    low, high = wilson(count.records, size.records)
     pattern = one.name or corpus.wording(one.kind, int(one.start[0]), int(one.stop[0]))
-    picked = sorted({0, count // 2, count - 1}) if count else []
+    held = len(one.document)
+    picked = sorted({0, held // 2, held - 1}) if held else []
+    is_home = 0 < count.records * AT_HOME <= count.inside and count.size <= MOST_OF_ALL * size.records
     return Finding(
         kind=one.kind,
         pattern=pattern,
-        count=count,
-        rate=count / max(corpus.records, 1),
+        count=count.records,
+        rate=count.records / max(size.records, 1),
         low=low,
         high=high,
         reference_rate=None if known is None else expected,
-        z=z if corpus.records and reference.records else None,
+        z=z if size.records and reference.records else None,
         examples=tuple((corpus.ids[one.document[at]], _shown(one, at, corpus)) for at in picked),
-        groups=_home(one, corpus),
+        groups={home(one, corpus): count.inside / count.size} if is_home else {},
     )
 
 
@@ -348,13 +359,3 @@ def _shown(one: Candidate, at: int, corpus: Corpus) -> str:
         record = int(one.document[at])
         start, stop = max(start - BEFORE, int(corpus.starts[record])), min(stop + AFTER, int(corpus.starts[record + 1]))
     return corpus.snippet(start, stop).strip().lstrip("!.?,;: ") or corpus.snippet(start, stop)
-
-
-def _home(one: Candidate, corpus: Corpus) -> dict[str, float]:
-    """Return the one group that nearly all records of a pattern are in, with its rate there; else nothing."""
-    sizes = Counter(corpus.groups)
-    if len(sizes) < 2 or not len(one.document):  # noqa: PLR2004 - a group needs another one to differ from
-        return {}
-    (group, count), *_ = Counter(corpus.groups[at] for at in one.document).most_common(1)
-    is_home = count >= AT_HOME * len(one.document) and sizes[group] <= MOST_OF_ALL * corpus.records
-    return {group: count / sizes[group]} if is_home else {}

@@ -14,8 +14,10 @@ from habitus.cli.running import interruptible, tell_exchanges, tell_jobs, tell_w
 from habitus.errors import RunStopped, UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
+    from habitus.audit.corpus import Ints
+    from habitus.audit.counts import Texts, Whole
     from habitus.audit.dataset import Reading
     from habitus.audit.lexical import Finding, LexicalReport
     from habitus.audit.passes import Findings, Passes
@@ -94,9 +96,9 @@ def data(data: str, **options: Any) -> None:
 
     _check_targets(options["to"])
     reading, reference = _readings(data, options)
-    counted = _counted(reading, reference, options["most"])
+    counted = _counted(reading, reference, options["most"], options["ray"])
     is_paired = reference is not None and reference.view.answer == "rejected"
-    avoided = _counted(reference, reading, options["most"]).findings if reference and is_paired else ()
+    avoided = _counted(reference, reading, options["most"], options["ray"]).findings if reference and is_paired else ()
     _warn_of_rows(reading, None if is_paired else reference)
     _warn_of_profile(reading, counted)
     show_audit.lexical(counted, reading.source.given, reading.kind, options["most"])
@@ -184,7 +186,7 @@ def _without_model(asked: _Asked) -> None:
     """
     from habitus import show
 
-    names = ("judge", "scans", "sample", "within", "hints", "dry_run", "export_only", "ray")
+    names = ("judge", "scans", "sample", "within", "hints", "dry_run", "export_only")
     if wanted := next((name for name in names if asked.options[name] not in (None, False)), None):
         todo = "Name one with --model provider/name, or --into with the folder of an earlier audit."
         raise UserError("this needs a model, and none is named.", where=f"--{wanted.replace('_', '-')}", todo=todo)
@@ -194,21 +196,39 @@ def _without_model(asked: _Asked) -> None:
         show.say(f"  an earlier audit with a model is in {earlier} (--into {earlier} goes on with its models)")
 
 
-def _counted(reading: Reading, reference: Reading | None, most: int) -> LexicalReport:
+def _counted(reading: Reading, reference: Reading | None, most: int, ray: str | None) -> LexicalReport:
     try:
         from habitus.audit.lexical import audit_lexical
     except ImportError as missing:
         todo = 'Run: pip install "habitus[audit]"'
         raise UserError("the audit needs numpy, which is not installed.", todo=todo) from missing
-
-    beside = (row for text in reference for row in text.messages) if reference else None
     # Everything is found, so that the gate does not depend on how much is listed.
-    found = audit_lexical((row for text in reading for row in text.messages), reference=beside, most=max(most, ALL))
+    found = audit_lexical(
+        (row for text in reading for row in text.messages),
+        reference=(row for text in reference for row in text.messages) if reference else None,
+        most=max(most, ALL),
+        whole=_whole(reading, ray),
+        whole_reference=_whole(reference, ray) if reference else None,
+    )
     if reference is None:
         return found
     is_paired = reference.view.answer != reading.view.answer
     name = f"the {reference.view.answer} answers" if is_paired else reference.source.given
     return replace(found, reference=name)
+
+
+def _whole(reading: Reading, ray: str | None) -> Whole:
+    """Return how a dataset of which only a part was held is gone over: on a cluster, all cores, or one."""
+    from habitus import show
+    from habitus.stretches import own_cores
+
+    def over(work: Callable[[Texts], Ints]) -> Iterator[Ints]:
+        show.note(
+            f"too large to be held at once: what was found in a part is now counted in all of {reading.source.given}"
+        )
+        return reading.over_messages(work, own_cores(ray))
+
+    return over
 
 
 def _home(data: str, reading: Reading, options: dict[str, Any]) -> tuple[Study | None, Config | None]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from habitus.cli.arguments import RAY
 from habitus.cli.running import interruptible, tell_exchanges, tell_jobs, tell_waiting
 from habitus.errors import RunStopped, UserError
 
@@ -57,6 +58,7 @@ def agree(audit: Path, marks: Path, *, draw: int | None) -> None:
 @click.option("--embedder", default="hashing", show_default=True, help="For the classifier; as in `dedup`.")
 @click.option("--out", type=FOLDER, help="A new folder for the rows.  [default: beside the audit]")
 @click.option("--export-only", is_flag=True, help="With exchange/ models: write the requests and stop.")
+@RAY
 def filter_(audit: Path, patterns: tuple[str, ...], **options: Any) -> None:
     """Filter the dataset of AUDIT (its folder) by PATTERNS (their ids); the dataset itself is left as it is."""
     from habitus import show, show_audit
@@ -123,14 +125,25 @@ async def _carry_out(found: Audited, plan: Plan, folder: Path, options: dict[str
     from habitus.audit.filter import Filtering
     from habitus.audit.passes import Waiting
     from habitus.recipe import open_engine
+    from habitus.stretches import own_cores
     from habitus.tally import Progress
 
     config = found.study.config.with_models({"judge": found.summary["models"]["audit/rate"]}, "the audit")
     state = Progress(done="done")
-    async with open_engine(found.study, config=config, export_only=options["export_only"]) as engine:
+    calls = options["by"] == "judge" or plan.how == "rewrite"
+    ray = options["ray"] if calls else None
+    async with open_engine(found.study, config=config, export_only=options["export_only"], ray=ray) as engine:
         tell_exchanges(engine)
         interruptible(engine)
-        filtering = Filtering(plan, engine, found, state, by=options["by"], embedder=options["embedder"])
+        filtering = Filtering(
+            plan,
+            engine,
+            found,
+            state,
+            by=options["by"],
+            embedder=options["embedder"],
+            address=own_cores(options["ray"]),
+        )
         if estimate := filtering.estimate():
             show.plan(estimate, "the filtered rows")
         try:

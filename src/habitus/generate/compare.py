@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from habitus.generate.dedup import _Walk
 from habitus.models.embed import np
-from habitus.shards import open_daft
+from habitus.shards import collected, open_daft
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -40,7 +40,7 @@ class Compared:
     """
 
     def __init__(self, folder: Path, address: str = "") -> None:
-        self.folder = folder
+        self.folder, self.address = folder, address
         daft = open_daft()
         if address:
             daft.set_runner_ray(noop_if_initialized=True)
@@ -62,8 +62,13 @@ class Compared:
             return [_packed(own, *pair) for pair in zip(asking.to_pylist(), others.to_pylist(), strict=True)]
 
         columns = zip(*((rows.tobytes(), others.tobytes()) for rows, others in block), strict=True)
-        frame = daft.from_pydict(dict(zip(("asking", "others"), map(list, columns), strict=True)))
-        for packed in frame.select(found(col("asking"), col("others")).alias("pairs")).to_pydict()["pairs"]:
+        pairs = dict(zip(("asking", "others"), map(list, columns), strict=True))
+        frame = daft.from_pydict(dict(pairs))
+        if self.address:
+            # else one machine would get them all
+            frame = frame.into_partitions(-(-len(pairs["asking"]) // AT_ONCE))
+        frame = frame.select(found(col("asking"), col("others")).alias("pairs"))
+        for packed in collected(frame, len(pairs["asking"]))["pairs"]:
             rows, twins, scores = np.frombuffer(packed, dtype=np.int64).reshape(3, -1)
             yield rows, twins, scores.view(np.float64)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -10,12 +11,15 @@ from habitus.errors import UserError
 from habitus.publish.export import write_parquet
 from habitus.publish.held import flaw, fresh_file
 from habitus.shards import open_daft
+from habitus.stretches import gone_over
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from habitus.publish.held import Held
+    from habitus.shapes import Shape
+    from habitus.stretches import Stretch
 
 PART = 256 << 20
 """Bytes of rows that go into one file."""
@@ -30,50 +34,27 @@ def export_parts(held: Held, to: Path, address: str) -> tuple[Path, int]:
         UserError: the folder is there already, a row is not of the dataset's shape, or Daft or pyarrow is missing.
 
     """
-    daft = open_daft()
-    from daft import DataType, Series, col
-
-    if address:
-        daft.set_runner_ray(address, noop_if_initialized=True)
+    open_daft()
     folder = (to if to.suffix else to / f"{held.slug}-parquet").resolve()
     if folder.exists():
         todo = "Move it away, or name another with --to."
         raise UserError("this folder exists already.", where=str(folder), todo=todo)
-    source, shape = held.files.kept.resolve(), held.shape
-    starts = stretches(source, PART)
-
-    @daft.func.batch(return_dtype=DataType.int64(), batch_size=1)
-    def written(number: Series, start: Series, end: Series) -> list[int]:
-        parts = zip(number.to_pylist(), start.to_pylist(), end.to_pylist(), strict=True)
-        counts = []
-        for at, first, last in parts:
-            with fresh_file(folder / f"part-{at:05}.parquet") as fresh:
-                counts.append(write_parquet(_rows(source, first, last, shape), shape, fresh))
-        return counts
-
-    frame = daft.from_pydict({"number": list(range(len(starts) - 1)), "start": starts[:-1], "end": starts[1:]})
-    counts = frame.select(written(col("number"), col("start"), col("end")).alias("rows")).to_pydict()["rows"]
-    return folder, sum(counts)
+    written = partial(_written, folder=folder, shape=held.shape)
+    return folder, sum(gone_over(held.files.kept, PART, written, address))
 
 
-def stretches(path: Path, size: int) -> list[int]:
-    """Return where stretches of about so many bytes begin, each with a whole line, and where the last line ends."""
-    starts = [0]
-    with path.open("rb") as file:
-        while True:
-            file.seek(starts[-1] + size)
-            file.readline()
-            if file.tell() >= path.stat().st_size:
-                return [*starts, path.stat().st_size]
-            starts.append(file.tell())
+def _written(stretch: Stretch, folder: Path, shape: Shape) -> int:
+    """Write the file of a stretch and return the number of its rows."""
+    with fresh_file(folder / f"part-{stretch.number:05}.parquet") as fresh:
+        return write_parquet(_rows(stretch, shape), shape, fresh)
 
 
-def _rows(path: Path, start: int, end: int, shape: Any) -> Iterator[dict[str, Any]]:
-    with path.open("rb") as file:
-        file.seek(start)
-        while file.tell() < end and (line := file.readline()).endswith(b"\n"):
+def _rows(stretch: Stretch, shape: Shape) -> Iterator[dict[str, Any]]:
+    with stretch.path.open("rb") as file:
+        file.seek(stretch.start)
+        while file.tell() < stretch.end and (line := file.readline()).endswith(b"\n"):
             row = orjson.loads(line)
             if problem := flaw(row, shape):
-                place = f"{path}, byte {file.tell() - len(line)}"
+                place = f"{stretch.path}, byte {file.tell() - len(line)}"
                 raise UserError(problem, where=place, todo="Mend or delete the line.")
             yield row
