@@ -176,17 +176,15 @@ class Filtering:
         return [forecast(self.engine, step, role, calls=calls, each=each, known=[])
                 for step, role, calls, each in steps if calls]  # fmt: skip
 
-    async def run(self, folder: Path) -> Filtered:
+    async def write(self, folder: Path, shown: Mapping[str, bool]) -> Filtered:
         """Write what the filter leaves and what it takes out into a new folder, and return what it did.
 
         Raises:
-            UserError: not all rows were rated, and it was not said how the others are told.
             Waiting: some answers are still to come.
 
         """
         plan, reading = self.plan, self.audited.reading()
         traits = {text.id: text.trait for text in reading}
-        shown = await self._told(reading, list(traits))
         chosen = to_remove(shown, traits, how=plan.how, target=plan.target, seed=self.engine.config.seed)
         names = [one.id for one in plan.patterns]
         removed = {name: f"shows {', '.join(names)} ({plan.level})" for name in chosen}
@@ -205,9 +203,16 @@ class Filtering:
             after=rate_of(before - len(chosen), len(shown) - len(removed)), remarks=self.remarks,
         )  # fmt: skip
 
-    async def _told(self, reading: Reading, ids: Sequence[str]) -> dict[str, bool]:
-        """Return of every row whether it shows a pattern."""
-        plan = self.plan
+    async def tell(self) -> dict[str, bool]:
+        """Return of every row whether it shows a pattern; `remarks` then say how well that is known.
+
+        Raises:
+            UserError: not all rows were rated, and it was not said how the others are told; or a classifier can't.
+            Waiting: some answers are still to come.
+
+        """
+        plan, reading = self.plan, self.audited.reading()
+        ids = [text.id for text in reading]
         judged = shown_in(plan.patterns, self.audited.rated, plan.level)
         rest = sum(name not in judged for name in ids)
         if not rest:

@@ -148,7 +148,11 @@ async def _carry_out(found: Audited, plan: Plan, folder: Path, options: dict[str
             show.plan(estimate, "the filtered rows")
         try:
             async with show.progress(state, engine.tally):
-                return await filtering.run(folder)
+                shown = await filtering.tell()
+            while filtering.remarks:
+                show.say(f"  {filtering.remarks.pop(0)}")
+            async with show.progress(state, engine.tally):
+                return await filtering.write(folder, shown)
         except Waiting:
             tell_waiting(engine)
             return None
