@@ -181,7 +181,7 @@ def merged(shard: Path, ledger: Path) -> tuple[float, int]:
     """Return the CPU seconds that merging a shard's ledger into a new one takes, and the bytes by which memory grows."""
     other = Ledger(ledger)
     before, began = tracemalloc.get_traced_memory()[0], time.process_time()
-    other.absorb(shard)
+    asyncio.run(other.absorb(shard))
     spent, grown = time.process_time() - began, tracemalloc.get_traced_memory()[0] - before
     asyncio.run(other.close())
     assert not shard.exists(), "what is merged is removed"
