@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 TOKEN = re.compile(r"\d+(?:[.,]\d+)+|[^\W_]+(?:['’-][^\W_]+)*|\n\s*|\*\*|#\w[\w-]*|#+|`{3}|[^\w\s]|_")
 MOST_CHARACTERS = 120_000_000
-"""Of a larger dataset, every second, fourth … record by its hash is looked at."""
+"""Of a larger dataset, every second, fourth … record by its hash is looked at, half as many characters at the most."""
 ENDS = frozenset(".!?…。\uff01\uff1f")
 ABBREVIATED = frozenset({"dr", "mr", "mrs", "ms", "st", "vs", *"abcdefghijklmnopqrstuvwxyz"})
 SLOT = "_"
@@ -159,7 +159,7 @@ def key_of(tokens: Iterable[str]) -> int:
 
 
 def gather(texts: Iterable[tuple[str, str, str]], most: float | None = None) -> Corpus:
-    """Return the texts in memory and cut into tokens, thinned evenly where they have more than so many characters."""
+    """Return the texts in memory and cut into tokens, thinned evenly where they have more than `most` characters."""
     most = MOST_CHARACTERS if most is None else most
     kept: list[tuple[str, str, str]] = []
     seen = characters = rarity = 0
@@ -169,7 +169,7 @@ def gather(texts: Iterable[tuple[str, str, str]], most: float | None = None) -> 
             continue
         kept.append(one)
         characters += len(one[1])
-        while characters > most and len(kept) > 1 and rarity < 32:  # noqa: PLR2004 - bits of the hash
+        while characters > (most / 2 if rarity else most) and len(kept) > 1 and rarity < 32:  # noqa: PLR2004 - bits of the hash
             rarity += 1
             kept = [one for one in kept if _belongs(one[0], rarity)]
             characters = sum(len(text) for _, text, _ in kept)

@@ -117,6 +117,7 @@ class Reading:
             except Unreadable as problem:
                 self.unread += 1
                 self.complaint = self.complaint or f"{self.source.at(number)}: {problem}"
+        self._ids.clear()  # a hundred megabytes, of a million
         self.digest = self.source.sha256 or f"{self.split} {self.rows} {ids.hexdigest()}"
         if self.unread == self.rows:
             what = f"no row can be read; the first: {self.complaint}" if self.rows else "there is no row in it."
