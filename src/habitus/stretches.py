@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import pickle
 from importlib.util import find_spec
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import orjson
 
 from habitus.errors import UserError
 from habitus.shards import collected, connect, open_daft
@@ -44,6 +45,7 @@ def stretches(path: Path, size: int) -> list[Stretch]:
 def gone_over(path: Path, size: int, work: Callable[[Stretch], T], address: str | None) -> Iterator[T]:
     """Yield what comes of each stretch of a file, in their order, whoever did the work and in whatever order.
 
+    What comes of one are numbers, texts, or lists of them: between machines it travels as JSON.
     Without an address, and where there is one stretch alone, that is this process; with an empty one all cores of this
     machine, and else the machines of that Ray cluster, which must see the file under the same path.
 
@@ -55,10 +57,9 @@ def gone_over(path: Path, size: int, work: Callable[[Stretch], T], address: str 
     if address is None or len(parts) == 1:
         yield from map(work, parts)
         return
-    for packed in _through_daft(parts, work, address):
-        found = pickle.loads(packed)  # noqa: S301 - packed by `done`
-        if isinstance(found, UserError):
-            raise found
+    for found, error in map(orjson.loads, _through_daft(parts, work, address)):
+        if error is not None:
+            raise UserError(**error)
         yield found
 
 
@@ -78,7 +79,7 @@ def _through_daft(parts: list[Stretch], work: Callable[[Stretch], Any], address:
     # Processes, for threads would take turns: most of the work is Python.
     @daft.func.batch(return_dtype=DataType.binary(), batch_size=1, use_process=True)
     def done(numbers: Series) -> list[bytes]:
-        return [pickle.dumps(_ended(work, parts[number])) for number in numbers.to_pylist()]
+        return [orjson.dumps(_ended(work, parts[number])) for number in numbers.to_pylist()]
 
     frame = daft.from_pydict({"number": list(range(len(parts)))})
     if address:
@@ -87,9 +88,9 @@ def _through_daft(parts: list[Stretch], work: Callable[[Stretch], Any], address:
     return [packed for _, packed in sorted(zip(found["number"], found["found"], strict=True))]
 
 
-def _ended(work: Callable[[Stretch], Any], stretch: Stretch) -> Any:
-    """Return what comes of a stretch; a mistake of the user's too, which Daft would bury in a traceback."""
+def _ended(work: Callable[[Stretch], Any], stretch: Stretch) -> tuple[Any, dict[str, str] | None]:
+    """Return what comes of a stretch, and a mistake of the user's, which Daft would bury in a traceback."""
     try:
-        return work(stretch)
+        return work(stretch), None
     except UserError as error:
-        return error
+        return None, {"what": error.what, "where": error.where, "todo": error.todo}

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from habitus.audit.corpus import Corpus, Ints
 
     Texts = Iterable[tuple[str, str, str]]
-    Whole = Callable[[Callable[[Texts], Ints]], Iterable[Ints]]
+    Tally = list[list[int]]
+    Whole = Callable[[Callable[[Texts], Tally]], Iterable[Tally]]
     """Takes a function to all texts, some at a time, and gives back what it returns."""
 
 
@@ -80,11 +81,11 @@ def home(one: Candidate, corpus: Corpus) -> str:
     return groups.most_common(1)[0][0] if groups else ""
 
 
-def tally(texts: Texts, asked: Sequence[Asked]) -> Ints:
+def tally(texts: Texts, asked: Sequence[Asked]) -> Tally:
     """Return the size of some texts and the count of every pattern in them, as rows of numbers that can be added up."""
     corpus = gather(texts, math.inf)
     size, counts = tallied(corpus, asked, places(corpus, asked))
-    return np.array([(*size, 0), *counts], np.int64)
+    return [[*size, 0], *map(list, counts)]
 
 
 def tallied(corpus: Corpus, asked: Sequence[Asked], places: Iterable[Ints]) -> tuple[Size, list[Count]]:
@@ -101,7 +102,7 @@ def tallied(corpus: Corpus, asked: Sequence[Asked], places: Iterable[Ints]) -> t
 
 def totals(whole: Whole, asked: Sequence[Asked]) -> tuple[Size, list[Count]]:
     """Return the size of all texts and the count of every pattern in them."""
-    total = sum(whole(partial(tally, asked=asked)))
+    total = sum(np.array(one) for one in whole(partial(tally, asked=asked)))
     (records, words, _), *counts = np.asarray(total).tolist()
     return Size(records, words), [Count(*one) for one in counts]
 

@@ -16,8 +16,7 @@ from habitus.errors import RunStopped, UserError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from habitus.audit.corpus import Ints
-    from habitus.audit.counts import Texts, Whole
+    from habitus.audit.counts import Tally, Texts, Whole
     from habitus.audit.dataset import Reading
     from habitus.audit.lexical import Finding, LexicalReport
     from habitus.audit.passes import Findings, Passes
@@ -222,7 +221,7 @@ def _whole(reading: Reading, ray: str | None) -> Whole:
     from habitus import show
     from habitus.stretches import own_cores
 
-    def over(work: Callable[[Texts], Ints]) -> Iterator[Ints]:
+    def over(work: Callable[[Texts], Tally]) -> Iterator[Tally]:
         show.note(
             f"too large to be held at once: what was found in a part is now counted in all of {reading.source.given}"
         )
