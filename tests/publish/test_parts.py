@@ -49,6 +49,7 @@ def test_a_row_of_another_shape_in_some_part_is_one_message_with_its_place(
     kept.write_text(kept.read_text() + '{"id": "a-letter", "text": "no chat"}\n')
     assert habitus("export", study, "chats", "--format", "parquet", "--to", study / "many.parts", "--ray") == 2
     assert f"{kept}, byte " in capsys.readouterr().err
+    assert not list(study.glob("many.parts*"))
 
 
 @pytest.mark.parametrize("size", [1, 700, 10_000_000])

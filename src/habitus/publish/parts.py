@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +30,8 @@ PART = 256 << 20
 def export_parts(held: Held, to: Path, address: str) -> tuple[Path, int]:
     """Write a dataset's rows, in their order, into files of a new folder; return that and the number of rows.
 
-    With the address of a Ray cluster, its machines write them; they must see the study under the same path.
+    The folder is there once it is whole. With the address of a Ray cluster, its machines write it; they must see the
+    study under the same path.
 
     Raises:
         UserError: the folder is there already, a row is not of the dataset's shape, or Daft or pyarrow is missing.
@@ -39,8 +42,14 @@ def export_parts(held: Held, to: Path, address: str) -> tuple[Path, int]:
     if folder.exists():
         todo = "Move it away, or name another with --to."
         raise UserError("this folder exists already.", where=str(folder), todo=todo)
-    written = partial(_written, folder=folder, shape=held.shape)
-    return folder, sum(gone_over(held.files.kept, PART, written, address))
+    fresh = folder.with_name(f"{folder.name}.{os.getpid()}.new")
+    try:
+        written = partial(_written, folder=fresh, shape=held.shape)
+        rows = sum(gone_over(held.files.kept, PART, written, address))
+        fresh.rename(folder)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    return folder, rows
 
 
 def _written(stretch: Stretch, folder: Path, shape: Shape) -> int:
