@@ -393,8 +393,20 @@ def _products(vectors: np.ndarray, centres: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def _nearest(products: np.ndarray) -> np.ndarray:
-    """Return the NEAREST centres of each row, the nearest first."""
-    most = min(NEAREST, products.shape[1])
+    """Return the NEAREST centres of each row, the nearest first.
+
+    They are among as many groups of four as have the highest best of their four, and those are found sooner.
+    """
+    count = products.shape[1]
+    most, group = min(NEAREST, count), count // 4
+    likely = np.broadcast_to(np.arange(count), products.shape)
+    if group > most:
+        first, second, third, fourth = (products[:, at * group : (at + 1) * group] for at in range(4))
+        highest = np.maximum(np.maximum(first, second), np.maximum(third, fourth))
+        best = np.argpartition(highest, -most, axis=1)[:, -most:]
+        left_over = np.broadcast_to(np.arange(4 * group, count), (len(products), count - 4 * group))
+        likely = np.concatenate([*(best + at * group for at in range(4)), left_over], axis=1)
+        products = np.take_along_axis(products, likely, axis=1)
     near = np.argpartition(products, -most, axis=1)[:, -most:]
     order = np.argsort(-np.take_along_axis(products, near, axis=1), axis=1, kind="stable")
-    return np.take_along_axis(near, order, axis=1).astype(np.uint16)
+    return np.take_along_axis(likely, np.take_along_axis(near, order, axis=1), axis=1).astype(np.uint16)
