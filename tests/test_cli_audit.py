@@ -45,7 +45,7 @@ def test_of_a_large_dataset_what_was_found_in_a_part_is_counted_in_all(
     monkeypatch.setattr("habitus.audit.corpus.MOST_CHARACTERS", 2_500)
     assert habitus("audit", chats, "--ray") == 0
     told = capsys.readouterr().out
-    assert "60 messages or documents" in told
+    assert "60 messages, 990 words" in told
     assert "evenly spread; what was found is counted in all" in told
     assert "50.0%" in told
 

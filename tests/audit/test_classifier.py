@@ -45,9 +45,10 @@ async def test_the_rate_of_the_whole_covers_the_truth_where_the_pattern_is_rare(
     table[:, 0] += 7.0 * there
     covered = 0
     errors = []
+    ids = [f"letter-{at}" for at in range(LETTERS)]
     for _ in range(30):
-        judged = {f"letter-{at}": bool(there[at]) for at in random.choice(LETTERS, RATED, replace=False)}
-        found = await classified(Reading(str(path)), judged, Drawn(table))
+        judged = {ids[at]: bool(there[at]) for at in random.choice(LETTERS, RATED, replace=False)}
+        found = await classified(Reading(str(path)), ids, judged, Drawn(table))
         covered += found.rate.low <= RATE <= found.rate.high
         errors.append(found.rate.rate - RATE)
     assert covered >= 28
