@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Literal
 
+from habitus.sources import Broken
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -77,6 +79,23 @@ def recognise(row: Mapping[str, Any]) -> Told:
         return "documents", {"text": text}, {"text"}
     columns = ", ".join(str(name)[:_SHOWN] for name in list(row)[:_SHOWN]) or "none"
     raise Unreadable(f"no columns of a known shape (there are: {columns})")
+
+
+def shaped(row: Any, shape: Shape | None) -> tuple[Shape, dict[str, Any]]:
+    """Return the shape of a row, which must be that of the rows before it, and its content.
+
+    Raises:
+        Unreadable: it has none, or another.
+
+    """
+    if isinstance(row, Broken):
+        raise Unreadable(row.reason)
+    if not isinstance(row, dict):
+        raise Unreadable("the row is no object")
+    found, content, _ = recognise(row)
+    if shape not in (None, found):
+        raise Unreadable(f"this row is one of {found}, and those before it are {shape}")
+    return found, content
 
 
 def _chat(messages: list[Message]) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 from habitus.errors import UserError
-from habitus.shapes import Unreadable, recognise
-from habitus.sources import Broken, lines, open_source
+from habitus.shapes import Unreadable, shaped
+from habitus.sources import lines, open_source
 from habitus.stretches import gone_over
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ class Reading:
         return self.over(partial(_of_messages, work=work), address)
 
     def _text(self, row: Any, number: int) -> Text:
-        self.shape, content = _shaped(row, self.shape)
+        self.shape, content = shaped(row, self.shape)
         said_ = _said(content, self.shape, self.view)
         return _looked_at(row, said_, self._id(row, number))
 
@@ -161,7 +161,7 @@ def _worked(stretch: Stretch, work: Callable[[Iterator[Text]], T], view: View, s
         for row in lines(stretch.path, stretch.start, stretch.end):
             try:
                 if row is not None:
-                    found, content = _shaped(row, shape)
+                    found, content = shaped(row, shape)
                     yield _looked_at(row, _said(content, found, view), "")
             except Unreadable:
                 continue
@@ -184,23 +184,6 @@ def _piles(texts: Iterable[Text]) -> Iterator[list[Text]]:
             yield pile
             pile, size = [], 0
     yield pile
-
-
-def _shaped(row: Any, shape: Shape | None) -> tuple[Shape, dict[str, Any]]:
-    """Return the shape of a row, which must be that of the rows before it, and its content.
-
-    Raises:
-        Unreadable: it has none, or another.
-
-    """
-    if isinstance(row, Broken):
-        raise Unreadable(row.reason)
-    if not isinstance(row, dict):
-        raise Unreadable("the row is no object")
-    found, content, _ = recognise(row)
-    if shape not in (None, found):
-        raise Unreadable(f"this row is one of {found}, and those before it are {shape}")
-    return found, content
 
 
 def _said(content: dict[str, Any], shape: Shape, view: View) -> Said:

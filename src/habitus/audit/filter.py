@@ -6,7 +6,7 @@ import math
 import shutil
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from habitus.audit.autorate import rate
@@ -176,6 +176,16 @@ class Filtering:
         return [forecast(self.engine, step, role, calls=calls, each=each, known=[])
                 for step, role, calls, each in steps if calls]  # fmt: skip
 
+    @cached_property
+    def _reading(self) -> Reading:
+        """The dataset, which `_traits` has read once."""
+        return self.audited.reading()
+
+    @cached_property
+    def _traits(self) -> dict[str, str]:
+        """The trait of every row, in their order."""
+        return {text.id: text.trait for text in self._reading}
+
     async def write(self, folder: Path, shown: Mapping[str, bool]) -> Filtered:
         """Write what the filter leaves and what it takes out into a new folder, and return what it did.
 
@@ -183,8 +193,7 @@ class Filtering:
             Waiting: some answers are still to come.
 
         """
-        plan, reading = self.plan, self.audited.reading()
-        traits = {text.id: text.trait for text in reading}
+        plan, traits, reading = self.plan, self._traits, self._reading
         chosen = to_remove(shown, traits, how=plan.how, target=plan.target, seed=self.engine.config.seed)
         names = [one.id for one in plan.patterns]
         removed = {name: f"shows {', '.join(names)} ({plan.level})" for name in chosen}
@@ -211,8 +220,7 @@ class Filtering:
             Waiting: some answers are still to come.
 
         """
-        plan, reading = self.plan, self.audited.reading()
-        ids = [text.id for text in reading]
+        plan, ids, reading = self.plan, list(self._traits), self._reading
         judged = shown_in(plan.patterns, self.audited.rated, plan.level)
         rest = sum(name not in judged for name in ids)
         if not rest:

@@ -14,7 +14,7 @@ from habitus.generate.dedup import deduplicate, default_threshold
 from habitus.generate.vectors import Vectors
 from habitus.models.embed import embed
 from habitus.models.windows import embed_documents
-from habitus.shapes import Unreadable, recognise
+from habitus.shapes import Unreadable, shaped
 from habitus.sources import Broken
 from habitus.study import encode
 
@@ -90,14 +90,7 @@ class Foreign:
         return (text for _, _, text in self.rows() if isinstance(text, str))
 
     def _text(self, row: Any) -> str:
-        if isinstance(row, Broken):
-            raise Unreadable(row.reason)
-        if not isinstance(row, dict):
-            raise Unreadable("the row is no object")
-        shape, content, _ = recognise(row)
-        self.shape = self.shape or shape
-        if shape != self.shape:
-            raise Unreadable(f"this row is one of {shape}, and those before it are {self.shape}")
+        self.shape, content = shaped(row, self.shape)
         return compared(content, self.part)[:LONGEST]
 
 
